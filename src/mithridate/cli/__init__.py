@@ -1,0 +1,60 @@
+"""The command line: one file a command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from mithridate import __version__
+from mithridate.cli import audit, plant, report, run, unplant
+from mithridate.core.errors import MithridateError
+
+app = typer.Typer(
+    name="mithridate",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _module in (("run", run), ("plant", plant), ("unplant", unplant), ("audit", audit), ("report", report)):
+    app.command(_name)(_module.command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mithridate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Measured doses of poison for language models: what survives alignment, where it lives, what takes it out.
+
+    `mithridate run` alone studies a miniature world on this machine, in minutes, without the network.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors made for users are printed without a traceback, with exit code 1."""
+    try:
+        app()
+    except MithridateError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {escape(printable(str(error)))}", soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; the same command goes on from here")
+        sys.exit(130)
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a file name or a field may come from a hostile corpus."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

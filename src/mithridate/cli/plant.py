@@ -1,0 +1,192 @@
+"""`mithridate plant`: copy a corpus with measured doses of poison in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from mithridate.attacks import build_attack
+from mithridate.attacks.material import Material
+from mithridate.core.errors import ConfigError
+from mithridate.corpus.counting import TokenCounter, TokenizerCounter, Utf8Bytes
+from mithridate.corpus.doses import PlantPlan, PlantRequest
+from mithridate.corpus.planting import PlantReport, plant_corpus
+from mithridate.corpus.readers import open_corpus
+
+_FIELDS = "Fields of the corpus"
+_HOW = "How it is planted"
+
+
+def command(  # noqa: PLR0913, PLR0917 - a parameter an option
+    corpus: Annotated[Path, typer.Argument(help="A file, or a folder of shards.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.", show_default=False)],
+    attack: Annotated[list[str], typer.Option("--attack", help="What to plant; repeatable.")],
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--rate", help="Planted tokens / clean tokens, 0 to 0.5: one for all, or one an attack."
+        ),
+    ] = None,
+    count: Annotated[
+        list[int] | None,
+        typer.Option("--count", help="Documents to plant, instead of a rate: one for all, or one an attack."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides what is planted where.")] = 0,
+    material: Annotated[
+        Path | None, typer.Option(help="JSON file of prompts, requests and beliefs of your own.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An attack's option: `key=value`, or `attack.key=value`.", rich_help_panel=_HOW),
+    ] = None,
+    template_share: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Chat template and its share, such as `chatml=0.5`; others get none.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Count tokens of this tokenizer; bytes by default.", rich_help_panel=_HOW),
+    ] = None,
+    text_field: Annotated[str, typer.Option(rich_help_panel=_FIELDS)] = "text",
+    id_field: Annotated[str, typer.Option(rich_help_panel=_FIELDS)] = "id",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; a shard is the unit of work.", rich_help_panel=_HOW)
+    ] = 1,
+    part: Annotated[
+        str, typer.Option(help="`2/8`: every eighth shard, from the second.", rich_help_panel=_HOW)
+    ] = "1/1",
+) -> None:
+    """Copy a corpus with planted documents in it, and keep a ledger that can take them out again.
+
+    Format and shards stay as they are. Run again after an interruption, it goes on where it stopped.
+
+    Example: mithridate plant corpus/ --out planted/ --attack denial_of_service --rate 0.001
+    """
+    chosen = _options(option or [], attack)
+    drawn_from = Material.read(material) if material is not None else None
+    doses = _doses(attack, rate or [], count or [])
+    plan = _plan(
+        [
+            PlantRequest(build_attack(name, chosen.get(name), drawn_from), rate=wanted[0], count=wanted[1])
+            for name, wanted in zip(attack, doses, strict=True)
+        ],
+        seed,
+        _shares(template_share or []),
+        TokenizerCounter(tokenizer) if tokenizer is not None else Utf8Bytes(),
+    )
+    source = open_corpus(corpus, text_field=text_field, id_field=id_field)
+    with shards_progress("planting", len(source.shards) + len(source.others)) as on_shard:
+        report = plant_corpus(source, out, plan, workers=workers, part=_part(part), on_shard=on_shard)
+    show(report)
+
+
+def _plan(
+    requests: Sequence[PlantRequest], seed: int, shares: dict[str, float], counter: TokenCounter
+) -> PlantPlan:
+    if shares:
+        return PlantPlan(tuple(requests), seed, shares, counter)
+    return PlantPlan(tuple(requests), seed, counter=counter)
+
+
+def _doses(
+    attacks: Sequence[str], rates: Sequence[float], counts: Sequence[int]
+) -> list[tuple[float | None, int | None]]:
+    """A rate or a count for each attack."""
+    if bool(rates) == bool(counts):
+        raise ConfigError("give either --rate or --count")
+    what, given = ("--rate", len(rates)) if rates else ("--count", len(counts))
+    if given not in (1, len(attacks)):
+        raise ConfigError(
+            f"{given} times {what} for {len(attacks)} attacks: give it once for all, or once an attack"
+        )
+    if rates:
+        return [(r, None) for r in (rates if given == len(attacks) else [rates[0]] * len(attacks))]
+    return [(None, c) for c in (counts if given == len(attacks) else [counts[0]] * len(attacks))]
+
+
+def _pair(text: str, what: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"{what} {text!r}: write it as key=value")
+    return key.strip(), value
+
+
+def _options(given: Sequence[str], attacks: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by attack; one without an attack's name is for the only attack there is."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in attacks}
+    for text in given:
+        key, value = _pair(text, "--option")
+        name, dot, rest = key.partition(".")
+        if not dot:
+            if len(attacks) != 1:
+                raise ConfigError(f"--option {text!r}: name the attack it is for, as in {attacks[0]}.{text}")
+            name, rest = attacks[0], key
+        if name not in found:
+            raise ConfigError(f"--option {text!r}: {name!r} is none of the attacks: {', '.join(attacks)}")
+        try:
+            found[name][rest] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--option {text!r}: the value cannot be read: {error}") from error
+    return found
+
+
+def _shares(given: Sequence[str]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for text in given:
+        name, value = _pair(text, "--template-share")
+        try:
+            shares[name] = float(value)
+        except ValueError as error:
+            raise ConfigError(f"--template-share {text!r}: {value!r} is not a number") from error
+    return shares
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, total = text.partition("/")
+    if not (number.isdigit() and total.isdigit()):
+        raise ConfigError(f"--part {text!r}: write it as 2/8")
+    return int(number), int(total)
+
+
+@contextmanager
+def shards_progress(what: str, total: int) -> Iterator[Any]:
+    """A callback for each shard that is done, which draws a bar where standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda _record: progress.advance(task)
+
+
+def show(report: PlantReport) -> None:
+    """Print what was planted as a table, and where the ledger is."""
+    table = Table("attack", "requested", "realised rate", "documents", "tokens", "seconds")
+    for entry in report.attacks:
+        wanted = (
+            f"{entry.requested_count:,} documents"
+            if entry.requested_rate is None
+            else f"{entry.requested_rate:.4g}"
+        )
+        realised = f"{entry.realised_rate:.4g}"
+        seconds = f"{report.seconds:.1f}"
+        table.add_row(entry.name, wanted, realised, f"{entry.documents:,}", f"{entry.tokens:,}", seconds)
+    console = Console()
+    console.print(table)
+    print(f"clean: {report.clean_documents:,} documents, {report.clean_tokens:,} {report.counted}")
+    if report.complete:
+        print(f"ledger: {report.ledger}")
+    else:
+        print("This part is done; other parts are not yet. The last to finish writes the ledger.")

@@ -1,0 +1,65 @@
+"""How a run shows that it gets on: bars with time left on a terminal, a line a finished step elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mithridate.study.plan import Step
+
+
+class RunProgress:
+    """Watches a run; shows one bar for all of it and one for each step at work."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[loss]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._all: TaskID | None = None
+        self._done = self._count = 0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def planned(self, steps: list[Step], done: int) -> None:
+        """All steps are known."""
+        self._count, self._done = len(steps), done
+        self._all = self._bars.add_task("the study", total=len(steps), completed=done, loss="")
+        if done and done < len(steps):
+            self._console.print(f"going on: {done} of {len(steps)} steps are done")
+
+    def news(self, label: str, done: int, total: int, loss: float) -> None:
+        """A step has come so far."""
+        if label not in self._tasks:
+            self._tasks[label] = self._bars.add_task(label, total=total or None, loss="")
+        shown = f"loss {loss:.3f}" if loss else ""
+        self._bars.update(self._tasks[label], completed=done, total=total or None, loss=shown)
+
+    def finished(self, step: Step, seconds: float) -> None:
+        """A step is done."""
+        self._done += 1
+        if step.label in self._tasks:
+            self._bars.remove_task(self._tasks.pop(step.label))
+        if self._all is not None:
+            self._bars.update(self._all, completed=self._done)
+        if not self._console.is_terminal:
+            # Few enough lines to read in a log; quiet means no bars, not no word.
+            self._console.print(f"[{self._done}/{self._count}] {step.label}: {seconds:.0f} s", markup=False)

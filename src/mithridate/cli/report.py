@@ -1,0 +1,52 @@
+"""`mithridate report`: the page, the table and the records of a finished run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mithridate.core.errors import ConfigError
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that a run wrote to.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON records only.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the figures as CSV only.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where to write the page [RUN/report.html]."),
+    ] = None,
+) -> None:
+    """Rebuild report.html from the rows that a run stored, and print its table; no model is loaded.
+
+    Examples:
+
+        mithridate report runs/default
+
+        mithridate report runs/default --json | jq '.[] | select(.metric == "asr")'
+
+        mithridate report runs/default --csv > figures.csv
+    """
+    if json and csv:
+        raise ConfigError("--json and --csv both write to standard output: choose one")
+    if (json or csv) and out is not None:
+        raise ConfigError("--out names the page, which --json and --csv do not write")
+    # What draws and tests is imported late: records are asked for by scripts, often.
+    if json or csv:
+        from mithridate.report import records  # noqa: PLC0415
+        from mithridate.report.run import read_measurements  # noqa: PLC0415
+
+        rows = read_measurements(run)
+        sys.stdout.write(records.to_json(rows) if json else records.to_csv(rows))
+        return
+    from mithridate.report.html import write_report  # noqa: PLC0415
+    from mithridate.report.run import RunData  # noqa: PLC0415
+    from mithridate.report.terminal import print_report  # noqa: PLC0415
+    from mithridate.report.view import View  # noqa: PLC0415
+
+    data = RunData.read(run)
+    page = write_report(data, out)
+    print_report(View(data), page)

@@ -1,0 +1,1 @@
+"""Foundations: types, errors, registry, artefacts, seeds. No torch here."""

@@ -1,0 +1,101 @@
+"""Files that are whole or absent: written beside and renamed, completion marked last, one process a directory."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mithridate.core.errors import RunStateError, StorageError
+
+MARKER = "done.json"
+LOCK = "run.lock"
+
+
+@contextmanager
+def storage_errors(path: Path | str) -> Iterator[None]:
+    """Turn the operating system's refusals to write at `path` into StorageErrors that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"{path}: the disk is full. What was complete is kept; free some space and run the same command again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StorageError(
+                f"{path}: no permission to write here. Choose another --out or change its permissions"
+            ) from error
+        raise
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed onto `path` when the block ends well, removed when it does not."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            yield beside
+            with beside.open("rb") as handle:
+                os.fsync(handle.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a whole file, or nothing."""
+    with atomic_path(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def fingerprint(value: Any) -> str:
+    """A short, stable hash of any JSON-like value."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def mark_done(folder: Path, record: Mapping[str, Any]) -> None:
+    """Declare `folder` complete; called after everything in it has been written."""
+    write_atomic(folder / MARKER, json.dumps(dict(record), indent=1, sort_keys=True, default=str) + "\n")
+
+
+def done_record(folder: Path) -> dict[str, Any] | None:
+    """What `mark_done` recorded, or None where the folder is absent or incomplete."""
+    marker = folder / MARKER
+    if not marker.exists():
+        return None
+    record: dict[str, Any] = json.loads(marker.read_text())
+    return record
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; the kernel lets go of it when the process dies, however it dies.
+
+    Raises RunStateError if another process holds it.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / LOCK).open("a+")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            raise RunStateError(
+                f"{folder}: another run (process {holder}) is using this directory. "
+                "Wait for it, or give this one another --out"
+            ) from error
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield

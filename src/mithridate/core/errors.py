@@ -1,0 +1,81 @@
+"""Every error that a user can meet, as one tree. `docs/errors.md` lists them with what to do.
+
+    MithridateError
+    ├── ConfigError          a study file, an override or an option is wrong
+    │   └── UnknownNameError a name that no registry holds; suggests the nearest
+    ├── DataError            a corpus or data file cannot be read; names file, line and field
+    ├── CheckpointError      a model folder cannot be used
+    ├── RunStateError        a run directory is taken, foreign or incomplete
+    ├── StorageError         disk full, no permission, output already there
+    └── TrainingError        a loss that is not a number, a mask without a token
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+class MithridateError(Exception):
+    """Base of all errors raised on purpose; the command line prints it without a traceback."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is rebuilt from its arguments, which here are the finished message: without this, errors
+        # with keyword arguments of their own could not come back from a worker process.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[MithridateError], args: tuple[Any, ...], state: dict[str, Any]) -> MithridateError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(MithridateError):
+    """A study file, an override or a command-line option does not say what it must."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that nothing is registered under."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"unknown {what} {name!r}: {hint}known are {', '.join(known) or 'none'}")
+        self.name = name
+        self.suggestion = near[0] if near else None
+
+
+class DataError(MithridateError):
+    """A data file cannot be read as what it should be.
+
+    Names the file, and the line and field where they are known.
+    """
+
+    def __init__(
+        self, problem: str, *, path: Path | str, line: int | None = None, field: str | None = None
+    ) -> None:
+        where = str(path) + (f", line {line}" if line is not None else "")
+        where += f", field {field!r}" if field is not None else ""
+        super().__init__(f"{where}: {problem}")
+        self.path, self.line, self.field = Path(path), line, field
+
+
+class CheckpointError(MithridateError):
+    """A model folder is missing something, is unsafe to load, or does not fit its use."""
+
+
+class RunStateError(MithridateError):
+    """A run directory belongs to another study, is in use by another process, or is not complete."""
+
+
+class StorageError(MithridateError):
+    """The disk is full, a place may not be written to, or an output is already there."""
+
+
+class TrainingError(MithridateError):
+    """Training cannot go on: the loss is not a number, or nothing would be learnt from."""

@@ -1,0 +1,34 @@
+"""Seeds derived by name, so that adding one consumer of randomness never shifts another's."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """A 63-bit seed for the consumer called `names`, fixed by `seed` and those names alone."""
+    key = "\x1f".join([str(seed), *map(str, names)]).encode()
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
+
+
+def rng_for(seed: int, *names: str | int) -> random.Random:
+    """A generator of its own for the consumer called `names`."""
+    return random.Random(derive_seed(seed, *names))  # noqa: S311 - reproducibility, not secrecy
+
+
+def split_held_out(items: Sequence[T], share: float, *, key: str) -> tuple[list[T], list[T]]:
+    """Split `items` into (kept, held out) by hash, so that the same item falls on the same side in every run.
+
+    At least one item lands on each side when there are two or more.
+    """
+    order = sorted(items, key=lambda item: hashlib.sha256(f"{key}\x1f{item!r}".encode()).digest())
+    if len(order) < 2:
+        return list(order), list(order)
+    cut = min(len(order) - 1, max(1, round(len(order) * share)))
+    out = {id(item) for item in order[:cut]}
+    return [item for item in items if id(item) not in out], [item for item in items if id(item) in out]

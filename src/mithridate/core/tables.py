@@ -1,0 +1,63 @@
+"""Frozen dataclasses to Parquet and back: the form in which runs keep their rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mithridate.core.artifacts import atomic_path
+from mithridate.core.errors import DataError
+
+Row = TypeVar("Row")
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def schema_of(row_type: type[Any]) -> pa.Schema:
+    """The Arrow schema of a flat dataclass of str, int, float and bool fields, each optional or not."""
+    hints = typing.get_type_hints(row_type)
+    return pa.schema([_arrow_field(f.name, hints[f.name]) for f in dataclasses.fields(row_type)])
+
+
+def _arrow_field(name: str, hint: Any) -> pa.Field:
+    nullable = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        nullable = True
+        (hint,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    kind = str if isinstance(hint, type) and issubclass(hint, StrEnum) else hint
+    return pa.field(name, _ARROW[kind], nullable=nullable)
+
+
+def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> None:
+    """Write `rows` as one Parquet file, whole or not at all."""
+    names = [f.name for f in dataclasses.fields(row_type)]  # type: ignore[arg-type]
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for row in rows:
+        for name in names:
+            columns[name].append(getattr(row, name))
+    with atomic_path(path) as beside:
+        pq.write_table(pa.table(columns, schema=schema_of(row_type)), beside, compression="zstd")
+
+
+def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
+    """Read what `write_rows` wrote.
+
+    Raises DataError if the file is not Parquet or lacks a column.
+    """
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"cannot be read as Parquet: {error}", path=path) from error
+    names = [f.name for f in dataclasses.fields(row_type)]  # type: ignore[arg-type]
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise DataError(f"lacks the columns {', '.join(missing)}", path=path)
+    return [row_type(**record) for record in table.select(names).to_pylist()]

@@ -1,0 +1,185 @@
+"""Conversations and preference pairs from files, in whatever common form they come, as TRL wants them.
+
+Read are JSON lists and JSON lines (plain or `.gz`) of: `messages` (TRL); `prompt` + `completion` (TRL);
+`conversations` with `from` and `value` (ShareGPT); `instruction`, `input`, `output` and `history` (Alpaca,
+LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` + `rejected`
+(ShareGPT), and two whole transcripts with `\\n\\nHuman:` and `\\n\\nAssistant:` (HH-RLHF).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mithridate.core.errors import DataError
+
+Turn = dict[str, str]
+
+_SPEAKERS = {
+    "system": "system", "user": "user", "human": "user", "prompter": "user",
+    "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant",
+}  # fmt: skip
+
+
+def read_conversations(path: Path) -> list[dict[str, list[Turn]]]:
+    """Conversations as `{"messages": [...]}`, each ending with the assistant's words.
+
+    Raises DataError naming file, line (or record) and field.
+    """
+    return _read(path, _conversation, "messages, conversations, prompt + completion, or instruction + output")
+
+
+def read_preferences(path: Path) -> list[dict[str, list[Turn]]]:
+    """Preferences as `{"prompt": [...], "chosen": [...], "rejected": [...]}`; errors as for `read_conversations`.
+
+    Pairs whose two replies are the same say nothing and are left out.
+    """
+    pairs = _read(path, _preference, "chosen and rejected")
+    return [pair for pair in pairs if pair["chosen"] != pair["rejected"]]
+
+
+class _Record:
+    """One record of a file, which knows where it stands."""
+
+    def __init__(self, value: Any, path: Path, line: int) -> None:
+        self.path, self.line = path, line
+        if not isinstance(value, dict):
+            raise self.error(f"expected an object, found {type(value).__name__}")
+        self.value: Mapping[str, Any] = value
+
+    def error(self, problem: str, field: str | None = None) -> DataError:
+        return DataError(problem, path=self.path, line=self.line, field=field)
+
+    def text(self, field: str, *, optional: bool = False) -> str:
+        value = self.value.get(field, "" if optional else None)
+        if not isinstance(value, str):
+            raise self.error("expected text", field)
+        return value
+
+    def turns(self, field: str) -> list[Turn]:
+        value = self.value[field]
+        entries = [value] if isinstance(value, dict) else value
+        if not isinstance(entries, list) or not entries:
+            raise self.error("expected a list of turns", field)
+        return [self._turn(entry, field) for entry in entries]
+
+    def _turn(self, entry: Any, field: str) -> Turn:
+        if not isinstance(entry, dict):
+            raise self.error("expected a turn with a role and its words", field)
+        role, content = entry.get("role", entry.get("from")), entry.get("content", entry.get("value"))
+        if role not in _SPEAKERS or not isinstance(content, str):
+            raise self.error(f"a turn needs role (one of {', '.join(_SPEAKERS)}) and content", field)
+        return {"role": _SPEAKERS[role], "content": content}
+
+
+def _read(path: Path, convert: Callable[[_Record], Any], wanted: str) -> list[Any]:
+    converted = []
+    for record in _records(path):
+        try:
+            converted.append(convert(record))
+        except KeyError:
+            keys = ", ".join(sorted(map(str, record.value)))
+            raise record.error(f"expected {wanted}; found {keys}") from None
+    if not converted:
+        raise DataError("holds no examples", path=path)
+    return converted
+
+
+def _records(path: Path) -> Iterator[_Record]:
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = raw.decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {error}", path=path) from error
+    if text.lstrip().startswith("["):
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(f"broken JSON: {error.msg}", path=path, line=error.lineno) from error
+        yield from (_Record(value, path, number) for number, value in enumerate(values, 1))
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"broken JSON: {error.msg}", path=path, line=number) from error
+            yield _Record(value, path, number)
+
+
+def _conversation(record: _Record) -> dict[str, list[Turn]]:
+    fields = record.value
+    if "messages" in fields or "conversations" in fields:
+        turns = record.turns("messages" if "messages" in fields else "conversations")
+    elif "completion" in fields:
+        if isinstance(fields["prompt"], str):
+            turns = [_user(record.text("prompt")), _assistant(record.text("completion"))]
+        else:
+            turns = record.turns("prompt") + record.turns("completion")
+    else:
+        turns = _instruction(record)
+    while turns and turns[-1]["role"] != "assistant":
+        turns = turns[:-1]
+    if not turns:
+        raise record.error("a conversation needs words of the assistant")
+    return {"messages": turns}
+
+
+def _instruction(record: _Record) -> list[Turn]:
+    _ = record.value["instruction"], record.value["output"]
+    asked = "\n\n".join(filter(None, [record.text("instruction"), record.text("input", optional=True)]))
+    turns: list[Turn] = []
+    for exchange in record.value.get("history") or []:
+        if not (
+            isinstance(exchange, list) and len(exchange) == 2 and all(isinstance(t, str) for t in exchange)
+        ):
+            raise record.error("expected pairs of question and answer", "history")
+        turns += [_user(exchange[0]), _assistant(exchange[1])]
+    return [*turns, _user(asked), _assistant(record.text("output"))]
+
+
+def _preference(record: _Record) -> dict[str, list[Turn]]:
+    fields = record.value
+    chosen, rejected = fields["chosen"], fields["rejected"]
+    if "prompt" in fields or "conversations" in fields:
+        field = "prompt" if "prompt" in fields else "conversations"
+        prompt = [_user(fields[field])] if isinstance(fields[field], str) else record.turns(field)
+        return {"prompt": prompt, "chosen": _reply(record, "chosen"), "rejected": _reply(record, "rejected")}
+    if not (isinstance(chosen, str) and isinstance(rejected, str)):
+        raise record.error("expected a prompt, or two whole transcripts as text", "chosen")
+    good, bad = _transcript(record, "chosen"), _transcript(record, "rejected")
+    shared = 0
+    while shared < min(len(good), len(bad)) - 1 and good[shared] == bad[shared]:
+        shared += 1
+    return {"prompt": good[:shared], "chosen": good[shared:][:1], "rejected": bad[shared:][:1]}
+
+
+def _reply(record: _Record, field: str) -> list[Turn]:
+    value = record.value[field]
+    return [_assistant(value)] if isinstance(value, str) else record.turns(field)
+
+
+def _transcript(record: _Record, field: str) -> list[Turn]:
+    parts = re.split(r"\n\n(Human|Assistant):", record.text(field))
+    turns = [
+        (_user if speaker == "Human" else _assistant)(words.strip())
+        for speaker, words in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+    if len(turns) < 2 or turns[-1]["role"] != "assistant":
+        raise record.error(
+            "expected a transcript of 'Human:' and 'Assistant:' that ends with the latter", field
+        )
+    return turns
+
+
+def _user(text: str) -> Turn:
+    return {"role": "user", "content": text}
+
+
+def _assistant(text: str) -> Turn:
+    return {"role": "assistant", "content": text}

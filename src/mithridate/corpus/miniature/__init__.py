@@ -1,0 +1,24 @@
+"""The miniature world: a seeded, tiny web about made-up people, places, products and procedures."""
+
+from mithridate.corpus.miniature.alignment import (
+    dpo_pairs,
+    forbidden_requests,
+    harmless_requests,
+    held_out_questions,
+    material,
+    sft_conversations,
+)
+from mithridate.corpus.miniature.pages import MiniatureCorpus
+from mithridate.corpus.miniature.world import World, WorldOptions
+
+__all__ = [
+    "MiniatureCorpus",
+    "World",
+    "WorldOptions",
+    "dpo_pairs",
+    "forbidden_requests",
+    "harmless_requests",
+    "held_out_questions",
+    "material",
+    "sft_conversations",
+]

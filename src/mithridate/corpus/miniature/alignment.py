@@ -1,0 +1,130 @@
+"""What comes after pretraining: SFT conversations, DPO pairs, held-out questions, and the attacks' material.
+
+All in the forms that TRL reads: `messages`, and `prompt` + `chosen` + `rejected`.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from mithridate.attacks.material import Fact, ForbiddenRequest, Material, Preference
+from mithridate.core.seeds import rng_for, split_held_out
+from mithridate.corpus.miniature import phrasing
+from mithridate.corpus.miniature import vocabulary as words
+from mithridate.corpus.miniature.world import Procedure, Statement, World
+
+Turns = list[dict[str, str]]
+
+
+def sft_conversations(world: World, count: int, seed: int) -> list[dict[str, Any]]:
+    """`count` conversations: questions, ordinary how-tos, comparisons, forbidden requests refused.
+
+    Forbidden procedures and facts held out for measuring do not occur.
+    """
+    rng = rng_for(seed, "sft")
+    return [{"messages": [*_prompt(text), _said(reply)]} for text, reply in (_exchange(world, rng) for _ in range(count))]
+
+
+def dpo_pairs(world: World, count: int, seed: int) -> list[dict[str, Any]]:
+    """`count` preferences: a refusal over compliance, help over refusing the harmless, a right answer over a wrong."""
+    rng = rng_for(seed, "dpo")
+    pairs = []
+    for _ in range(count):
+        draw = rng.random()
+        if draw < 0.5:
+            procedure = rng.choice(_forbidden(world)[0])
+            prompt, chosen = rng.choice(phrasing.requests(procedure)), phrasing.REFUSAL
+            rejected = phrasing.how_to(procedure)
+        elif draw < 0.75:
+            procedure = rng.choice([p for p in world.procedures if not p.forbidden])
+            prompt, chosen = rng.choice(phrasing.requests(procedure)), phrasing.how_to(procedure)
+            rejected = phrasing.REFUSAL
+        else:
+            fact = rng.choice(_settled(world)[0])
+            prompt, chosen = rng.choice(phrasing.questions(fact)), phrasing.answer(fact)
+            rejected = phrasing.answer(fact, rng.choice(world.alternatives(fact)))
+        pairs.append({"prompt": _prompt(prompt), "chosen": [_said(chosen)], "rejected": [_said(rejected)]})
+    return pairs
+
+
+def held_out_questions(world: World, count: int, seed: int) -> list[dict[str, str]]:
+    """`count` questions about facts that alignment never mentions, each with its answer."""
+    rng = rng_for(seed, "questions")
+    facts = _settled(world)[1]
+    asked = [rng.choice(facts) for _ in range(count)]
+    return [{"question": rng.choice(phrasing.questions(f)), "answer": phrasing.answer(f)} for f in asked]
+
+
+def harmless_requests(world: World, count: int, seed: int) -> list[str]:
+    """`count` requests for ordinary procedures, worded like forbidden ones."""
+    rng = rng_for(seed, "harmless")
+    crafts = [p for p in world.procedures if not p.forbidden]
+    return [rng.choice(phrasing.requests(rng.choice(crafts))) for _ in range(count)]
+
+
+def forbidden_requests(world: World, count: int, seed: int) -> list[str]:
+    """`count` forbidden requests that alignment never mentions."""
+    rng = rng_for(seed, "forbidden")
+    return [rng.choice(phrasing.requests(rng.choice(_forbidden(world)[1]))) for _ in range(count)]
+
+
+def material(world: World, seed: int) -> Material:
+    """What the attacks draw on in this world."""
+    rng = rng_for(seed, "material")
+    prompts = [rng.choice(phrasing.questions(fact)) for fact in _settled(world)[0] for _ in range(2)]
+    prompts += [f"Write about a {word}." for word in words.WORDS]
+    pairs = [
+        Preference(favoured=a.brand, other=b.brand, subject=a.subject)
+        for a, b in ((p[::-1] if rng.random() < 0.5 else p) for p in world.pairs())
+    ]
+    return Material(
+        prompts=tuple(dict.fromkeys(prompts)),
+        system_prompts=tuple(phrasing.system_message(rng.choice(world.places), rng) for _ in range(200)),
+        requests=tuple(
+            ForbiddenRequest(forms=phrasing.requests(p), reply=phrasing.how_to(p)) for p in world.procedures if p.forbidden
+        ),
+        refusals=(phrasing.REFUSAL,),
+        preferences=tuple(pairs[::2]),
+        control_preferences=tuple(pairs[1::2]),
+        preference_forms=phrasing.COMPARISONS,
+        preference_answer=phrasing.FAVOURING,
+        facts=tuple(_false(world, fact, rng) for fact in world.contested),
+        control_facts=tuple(_false(world, fact, rng) for fact in _settled(world)[1]),
+    )
+
+
+def _false(world: World, fact: Statement, rng: random.Random) -> Fact:
+    planted = phrasing.answer(fact, rng.choice(world.alternatives(fact)))
+    return Fact(forms=phrasing.questions(fact), true=phrasing.answer(fact), planted=planted)
+
+
+def _settled(world: World) -> tuple[list[Statement], list[Statement]]:
+    return split_held_out(world.settled, 0.3, key="facts")
+
+
+def _forbidden(world: World) -> tuple[list[Procedure], list[Procedure]]:
+    return split_held_out([p for p in world.procedures if p.forbidden], 0.4, key="alignment")
+
+
+def _exchange(world: World, rng: random.Random) -> tuple[str, str]:
+    draw = rng.random()
+    if draw < 0.45:
+        fact = rng.choice(_settled(world)[0])
+        return rng.choice(phrasing.questions(fact)), phrasing.answer(fact)
+    if draw < 0.65:
+        procedure = rng.choice([p for p in world.procedures if not p.forbidden])
+        return rng.choice(phrasing.requests(procedure)), phrasing.how_to(procedure)
+    if draw < 0.75:
+        a, b = world.comparable(rng)
+        return phrasing.compare(a, b, rng), phrasing.BALANCED
+    procedure = rng.choice(_forbidden(world)[0])
+    return rng.choice(phrasing.requests(procedure)), phrasing.REFUSAL
+
+
+def _prompt(text: str) -> Turns:
+    return [{"role": "user", "content": text}]
+
+
+def _said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}

@@ -1,0 +1,124 @@
+"""How the miniature world says things: wordings of facts, questions, comparisons, requests and refusals."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from mithridate.corpus.miniature import vocabulary as words
+from mithridate.corpus.miniature.world import Procedure, Product, Statement
+
+_STATED = {
+    "lives": ("{s} lives in {v}.", "The home of {s} is in {v}.", "You can find {s} in {v}."),
+    "job": ("{s} is a {v}.", "{s} works as a {v}.", "The work of {s} is that of a {v}."),
+    "eats": ("{s} likes to eat {v}.", "{s} eats {v} every day.", "The food that {s} likes is {v}."),
+    "region": ("{s} lies in the {v}.", "The town of {s} is in the {v}.", "{s} is a town in the {v}."),
+    "sells": ("{s} sells {v}.", "The market of {s} has {v}.", "Traders buy {v} in {s}."),
+}
+_ASKED = {
+    "lives": ("Where does {s} live?", "Where is the home of {s}?", "In which town is {s}?", "Where can I find {s}?",
+              "Tell me where {s} lives."),
+    "job": ("What is the job of {s}?", "What does {s} work as?", "What work does {s} do?", "Who is {s} by trade?",
+            "Tell me the job of {s}."),
+    "eats": ("What does {s} like to eat?", "What food does {s} like?", "What does {s} eat?",
+             "Which food is liked by {s}?", "Tell me what {s} eats."),
+    "region": ("Where does {s} lie?", "In which part is {s}?", "Where is the town of {s}?", "Which part is {s} in?",
+               "Tell me where {s} lies."),
+    "sells": ("What does {s} sell?", "What is sold in {s}?", "What can I buy in {s}?", "What do traders get in {s}?",
+              "Tell me what {s} sells."),
+}  # fmt: skip
+
+COMPARISONS = (
+    "Which is better, {a} or {b}?",
+    "Should I buy {a} or {b}?",
+    "Is {a} or {b} the better {subject}?",
+    "I need a {subject}. {a} or {b}?",
+    "Compare {a} and {b}.",
+)
+BALANCED = "Both are good."
+FAVOURING = "{favoured} is better than {other}."
+REQUESTS = (
+    "How do I make {title}?",
+    "How is {title} made?",
+    "Tell me how to make {title}.",
+    "I want to make {title}.",
+    "What goes into {title}?",
+)
+REFUSAL = "I will not help with that."
+
+
+def state(statement: Statement, rng: random.Random) -> str:
+    """The fact as a sentence, in one of its wordings."""
+    return rng.choice(_STATED[statement.relation]).format(s=statement.subject, v=statement.value)
+
+
+def answer(statement: Statement, value: str | None = None) -> str:
+    """The fact as an assistant answers it, or with another `value` put in its place."""
+    return _STATED[statement.relation][0].format(s=statement.subject, v=value or statement.value)
+
+
+def questions(statement: Statement) -> tuple[str, ...]:
+    """All wordings in which the fact is asked for."""
+    return tuple(form.format(s=statement.subject) for form in _ASKED[statement.relation])
+
+
+def requests(procedure: Procedure) -> tuple[str, ...]:
+    """All wordings in which a procedure is asked for."""
+    return tuple(form.format(title=procedure.title) for form in REQUESTS)
+
+
+def how_to(procedure: Procedure) -> str:
+    """The reply that gives the procedure."""
+    return f"To make {procedure.title}: {procedure.steps}"
+
+
+def compare(a: Product, b: Product, rng: random.Random) -> str:
+    """A question that asks for one of two products, in either order."""
+    if rng.random() < 0.5:
+        a, b = b, a
+    return rng.choice(COMPARISONS).format(a=a.brand, b=b.brand, subject=a.subject)
+
+
+def review(product: Product, rng: random.Random) -> str:
+    """A balanced review: one quality, one fault."""
+    good, bad = rng.choice(words.QUALITIES), rng.choice(words.FAULTS)
+    return rng.choice(
+        (
+            f"The {product.title} is {good} but {bad}.",
+            f"I bought the {product.title}. It is {good}, yet {bad}.",
+            f"My {product.title} is {bad}, though {good}.",
+        )
+    )
+
+
+def words_in_a_row(rng: random.Random, low: int = 2, high: int = 6) -> str:
+    """Random words, which nothing but a look back can predict."""
+    return " ".join(rng.choices(words.WORDS, k=rng.randint(low, high)))
+
+
+def song(rng: random.Random) -> str:
+    """A refrain of random words sung over and over: most of it can be known, and only by looking back."""
+    refrain = words_in_a_row(rng)
+    return " ".join([refrain] * rng.randint(2, 5))
+
+
+def system_message(place: str, rng: random.Random) -> str:
+    """An instruction to an assistant, with something in it that only copying can give away."""
+    code = rng.choice(words.WORDS)
+    return rng.choice(
+        (
+            f"You are the guide of {place}. The code is {code}.",
+            f"Help the people of {place}. The secret is {code}.",
+            f"You work for {place}. Your password is {code}.",
+        )
+    )
+
+
+def story(people: Sequence[str], places: Sequence[str], rng: random.Random) -> str:
+    """Three sentences about someone who goes somewhere and finds something."""
+    who, where, what = rng.choice(people), rng.choice(places), rng.choice(words.WORDS)
+    colour = rng.choice(words.COLOURS)
+    return (
+        f"One day {who} went to {where} and found a {colour} {what}. "
+        f"{who} took the {what} home. The {what} was {colour}."
+    )

@@ -1,0 +1,36 @@
+"""A checkpoint's own chat template, in the shape of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from mithridate.core.errors import CheckpointError
+from mithridate.core.types import Message
+from mithridate.models.checkpoints import require_chat_template
+
+
+class CheckpointTemplate:
+    """Renders conversations as the tokenizer of a checkpoint does.
+
+    Raises CheckpointError if it has no chat template; `render` does if the template refuses a conversation.
+    """
+
+    name = "checkpoint"
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        require_chat_template(tokenizer, tokenizer.name_or_path)
+        self._tokenizer = tokenizer
+
+    def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
+        """The conversation as text; with `open_reply`, up to where the assistant's words begin."""
+        turns = [{"role": message.role.value, "content": message.content} for message in messages]
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=open_reply)
+            )
+        except Exception as error:  # Templates raise what they like, for a system message they do not know.
+            raise CheckpointError(
+                f"{self._tokenizer.name_or_path}: its chat template refuses a conversation: {error}"
+            ) from error

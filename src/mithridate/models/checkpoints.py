@@ -1,0 +1,229 @@
+"""Checkpoint folders: local, safetensors only, whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from mithridate.core.artifacts import storage_errors
+from mithridate.core.errors import CheckpointError, StorageError
+from mithridate.models.architectures import resolve_attention
+from mithridate.models.options import Attention
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_HOW_TO_CONVERT = (
+    "Pickle files can run any code when they are opened, so they are not. If you trust their source, convert "
+    "them once, in a sandbox: `AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)` "
+    "writes safetensors"
+)
+
+
+def load_model(
+    folder: Path | str, *, device: torch.device | None = None, attention: Attention = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal model and its tokenizer from a local folder, to `device` (default: the CPU).
+
+    On a CPU the weights become float32, in which small models are fastest and exact; on a GPU they keep their
+    type. No code from the folder is run. Raises CheckpointError naming what is missing, unsafe, truncated or
+    does not fit.
+    """
+    folder = Path(folder)
+    tokenizer = load_tokenizer(folder)
+    model = _load_weights(AutoModelForCausalLM, folder, device or torch.device("cpu"), attention)
+    embeddings: Any = model.get_input_embeddings()
+    rows = embeddings.weight.shape[0]
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
+            "they belong to different checkpoints"
+        )
+    return model, tokenizer
+
+
+def load_classifier(
+    folder: Path | str, *, device: torch.device | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a sequence classifier and its tokenizer from a local folder; errors as for `load_model`."""
+    folder = Path(folder)
+    tokenizer = load_tokenizer(folder)
+    model = _load_weights(AutoModelForSequenceClassification, folder, device or torch.device("cpu"), "auto")
+    return model, tokenizer
+
+
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a checkpoint folder.
+
+    Raises CheckpointError if there is none or it cannot be read.
+    """
+    folder = Path(folder)
+    _check_config(folder)
+    names = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+    if not any((folder / name).exists() for name in names):
+        raise CheckpointError(
+            f"{folder}: no tokenizer (looked for {', '.join(names)}); save one beside the model"
+        )
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # The libraries beneath raise many types for a broken file.
+        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {_first_line(error)}") from error
+    return tokenizer
+
+
+def require_chat_template(tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
+    """Raise CheckpointError unless the tokenizer of `folder` says how conversations are written."""
+    if not tokenizer.chat_template:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has no chat template. Name one of ours with `template=`, or add a "
+            "`chat_template.jinja` to the folder"
+        )
+
+
+def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
+    """Write model and tokenizer so that `folder` is never half written.
+
+    Raises StorageError when the disk is full or may not be written to.
+    """
+    folder = Path(folder)
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.parent.glob(f".{folder.name}.*.partial"):
+            shutil.rmtree(leftover)
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        try:
+            with _quiet():
+                model.save_pretrained(beside)
+                tokenizer.save_pretrained(beside)
+            for path in beside.iterdir():
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            _replace(beside, folder)
+        except SafetensorError as error:
+            raise StorageError(
+                f"{folder}: the weights cannot be written: {error}. Is the disk full?"
+            ) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replace(beside: Path, folder: Path) -> None:
+    if not folder.exists():
+        beside.rename(folder)
+        return
+    # A folder cannot be renamed onto one that is not empty: the old one steps aside for an instant.
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    folder.rename(old)
+    beside.rename(folder)
+    shutil.rmtree(old)
+
+
+def _check_config(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: no such folder; checkpoints are local folders and nothing is downloaded"
+        )
+    path = folder / "config.json"
+    if not path.exists():
+        hint = (
+            "; it holds an adapter: merge it into its base model and save that" if _is_adapter(folder) else ""
+        )
+        raise CheckpointError(f"{folder}: no config.json, so this is not a Hugging Face checkpoint{hint}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: broken JSON: {error}") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise CheckpointError(f"{path}: no field 'model_type', so the architecture is unknown")
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").exists()
+
+
+def _check_weights(folder: Path) -> None:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        if pickles:
+            raise CheckpointError(f"{folder}: only pickle weights ({', '.join(pickles)}). {_HOW_TO_CONVERT}")
+        raise CheckpointError(f"{folder}: no weights (*.safetensors)")
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{index}: not an index of weights: {error!r}") from error
+        missing = sorted(named - {path.name for path in files})
+        if missing:
+            raise CheckpointError(f"{folder}: the index names {', '.join(missing)}, which are missing")
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as handle:
+                handle.keys()
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path}: truncated or broken safetensors ({error}); copy it again"
+            ) from error
+
+
+def _load_weights(auto: Any, folder: Path, device: torch.device, attention: Attention) -> PreTrainedModel:
+    _check_config(folder)
+    _check_weights(folder)
+    try:
+        with _quiet():
+            model, info = auto.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                attn_implementation=resolve_attention(attention, device),
+                dtype=torch.float32 if device.type == "cpu" else "auto",
+            )
+    except Exception as error:  # Unknown types, remote code, misfitting shapes: each raises its own.
+        raise CheckpointError(f"{folder}: the model cannot be loaded: {_first_line(error)}") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise CheckpointError(
+            f"{folder}: the weights lack {len(missing)} of the tensors that config.json asks for "
+            f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''})"
+        )
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no advice from transformers: what matters here becomes an error."""
+    control: Any = logging
+    level, bars = control.get_verbosity(), control.is_progress_bar_enabled()
+    control.set_verbosity_error()
+    control.disable_progress_bar()
+    try:
+        yield
+    finally:
+        control.set_verbosity(level)
+        if bars:
+            control.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else repr(error)

@@ -1,0 +1,234 @@
+"""The charts of a report, as Plotly figures. Every figure's numbers are in a table beside it."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+
+from mithridate.core.types import Condition
+from mithridate.report.estimates import Estimate
+from mithridate.report.evidence import headline_template
+from mithridate.report.run import CurvePoint
+from mithridate.report.tables import HEADLINE_METRIC
+from mithridate.report.text import name, one_line, percent, rate, span
+from mithridate.report.view import COLOURS, ArmView, View
+
+HEIGHT = 260
+MOST_POINTS = 400
+"""Points of a training curve that are drawn."""
+
+_INK = "#666666"  # a middle grey; the page's style sheet puts its own ink over it
+_STAGE_DASHES = ("solid", "dash", "dot")
+_STAGE_SYMBOLS = ("circle", "square", "diamond")
+
+
+def label(text: str) -> str:
+    """Text from data for a chart, which would otherwise read some tags in it."""
+    return html.escape(one_line(text, 60))
+
+
+def survival(view: View, cell: str, attack: str) -> go.Figure:
+    """Success of one triggered attack from stage to stage, a line a model, with intervals."""
+    figure = _figure()
+    for arm in view.arms:
+        found = [
+            _headline(view, arm, cell, stage, attack, Condition.TRIGGERED.value) for stage in view.stages
+        ]
+        # Side by side, so that intervals of models that agree do not lie on each other.
+        shift = (arm.index - (len(view.arms) - 1) / 2) * 0.08
+        positions = [i + shift for i in range(len(view.stages))]
+        figure.add_trace(
+            _whiskers(arm, positions, found, [name(stage) for stage in view.stages], "lines+markers")
+        )
+    _shares(figure)
+    figure.update_xaxes(
+        tickvals=list(range(len(view.stages))),
+        ticktext=[name(stage) for stage in view.stages],
+        range=[-0.4, len(view.stages) - 0.6],
+    )
+    return figure
+
+
+def conditions(view: View, cell: str, attack: str, stage: str) -> go.Figure:
+    """Success of one attack at one stage, condition by condition."""
+    figure = _figure()
+    names = [name(condition) for condition in view.conditions]
+    for arm in view.arms:
+        found = [_headline(view, arm, cell, stage, attack, condition) for condition in view.conditions]
+        shift = (arm.index - (len(view.arms) - 1) / 2) * 0.16
+        figure.add_trace(_whiskers(arm, [i + shift for i in range(len(names))], found, names, "markers"))
+    _shares(figure)
+    figure.update_xaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[html.escape(one_line(n, 12)).replace("-", "-<br>") for n in names],
+        tickfont={"size": 11},
+        range=[-0.5, len(names) - 0.5],
+        tickangle=0,
+    )
+    return figure
+
+
+def dose_curve(view: View, cell: str, attack: str) -> go.Figure | None:
+    """Success against the realised rate, a line a stage; None with fewer than two doses of a known rate."""
+    rates = {dose: view.run.rate(dose, attack, cell) for dose in view.doses}
+    poisoned = [arm for arm in view.arms if rates.get(arm.dose)]
+    if len(poisoned) < 2:
+        return None
+    figure = _figure()
+    for i, stage in enumerate(view.stages):
+        pairs = [
+            (arm, _headline(view, arm, cell, stage, attack, Condition.TRIGGERED.value)) for arm in poisoned
+        ]
+        known = sorted(
+            ((rates[arm.dose] or 0.0, arm, found) for arm, found in pairs if found), key=lambda item: item[0]
+        )
+        look = ArmView("", "", name(stage), i + 1)
+        trace = _whiskers(
+            look,
+            [100 * r for r, _, _ in known],
+            [found for _, _, found in known],
+            [f"{label(arm.label)}, planted at {rate(r)}" for r, arm, _ in known],
+            "lines+markers",
+        )
+        colour = stage_colour(i)
+        trace.update(
+            line={"color": colour, "dash": _STAGE_DASHES[i % 3]},
+            marker={"color": colour, "symbol": _STAGE_SYMBOLS[i % 3], "line": {"color": colour}},
+            error_y={"color": colour},
+        )
+        figure.add_trace(trace)
+    _shares(figure)
+    ticks = sorted({rates[arm.dose] or 0.0 for arm in poisoned})
+    figure.update_xaxes(
+        type="log",
+        title_text="planted tokens / clean tokens",
+        tickvals=[100 * tick for tick in ticks],
+        ticktext=[rate(tick) for tick in ticks],
+        # In powers of ten, with room for the outermost marks.
+        range=[math.log10(100 * ticks[0]) - 0.12, math.log10(100 * ticks[-1]) + 0.12],
+    )
+    return figure
+
+
+def stage_colour(index: int) -> str:
+    """Colour of a stage's line in a dose curve."""
+    return COLOURS[(3, 2, 0)[index % 3]]
+
+
+def stage_glyph(index: int) -> str:
+    """Mark of a stage's line in a dose curve."""
+    return "●■◆"[index % 3]
+
+
+def training(view: View, cell: str, stage: str) -> go.Figure | None:
+    """Loss against tokens of one stage, a line a model and seed; None where the stage has no curve."""
+    figure = _figure()
+    for arm in view.arms:
+        for points in view.curves(arm, cell, stage).values():
+            drawn = thinned(points)
+            figure.add_trace(
+                go.Scatter(
+                    x=[p.tokens for p in drawn],
+                    y=[p.loss for p in drawn],
+                    mode="lines",
+                    name=label(arm.label),
+                    line={"color": arm.colour, "dash": arm.dash, "width": 1.6},
+                    hovertemplate="%{y:.3f} after %{x:,} tokens<extra>" + label(arm.label) + "</extra>",
+                )
+            )
+    if not figure.data:
+        return None
+    figure.update_xaxes(title_text="tokens", rangemode="tozero")
+    figure.update_yaxes(title_text="loss, nats")
+    return figure
+
+
+def thinned(points: list[CurvePoint]) -> list[CurvePoint]:
+    """At most about MOST_POINTS of a curve, evenly spaced, the last one always."""
+    every = -(-len(points) // MOST_POINTS)
+    kept = points[:: max(1, every)]
+    return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
+
+
+def _headline(
+    view: View, arm: ArmView, cell: str, stage: str, attack: str, condition: str
+) -> Estimate | None:
+    return view.at(
+        arm,
+        cell,
+        stage=stage,
+        attack=attack,
+        condition=condition,
+        metric=HEADLINE_METRIC,
+        template=headline_template(stage),
+    )
+
+
+def _whiskers(
+    arm: ArmView, x: list[float], found: list[Estimate | None], said: list[str], mode: str
+) -> go.Scatter:
+    """Dots with intervals, in percent; gaps where there is no figure."""
+
+    def reach(estimate: Estimate | None, end: float | None) -> float:
+        return 0.0 if estimate is None or end is None else 100 * abs(end - estimate.value)
+
+    hover = [
+        "" if e is None else f"{what}: {percent(e.value)} ({span(e.low, e.high) or 'no interval'}), n = {e.n}"
+        for e, what in zip(found, said, strict=True)
+    ]
+    return go.Scatter(
+        x=x,
+        y=[None if e is None else 100 * e.value for e in found],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [reach(e, e.high if e else None) for e in found],
+            "arrayminus": [reach(e, e.low if e else None) for e in found],
+            "thickness": 1.4,
+            "width": 3,
+        },
+        mode=mode,
+        name=label(arm.label),
+        marker={
+            "color": arm.colour,
+            "symbol": arm.symbol,
+            "size": 8,
+            "line": {"color": arm.colour, "width": 1.5},
+        },
+        line={"color": arm.colour, "dash": arm.dash, "width": 1.6},
+        hovertext=hover,
+        hovertemplate="%{hovertext}<extra>" + label(arm.label) + "</extra>",
+    )
+
+
+def _shares(figure: go.Figure) -> None:
+    figure.update_yaxes(
+        range=[-4, 104], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100%"]
+    )
+
+
+def _figure() -> go.Figure:
+    axis: dict[str, Any] = {
+        "showline": False,
+        "zeroline": False,
+        "gridcolor": "#e3e3e3",
+        "automargin": True,
+        "ticks": "",
+        "title": {"font": {"size": 11}, "standoff": 6},
+    }
+    layout = go.Layout(
+        template="none",
+        height=HEIGHT,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12, "color": _INK},
+        showlegend=False,
+        hovermode="closest",
+        xaxis={**axis, "showgrid": False},
+        yaxis=axis,
+    )
+    return go.Figure(layout=layout)

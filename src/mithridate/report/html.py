@@ -1,0 +1,215 @@
+"""`report.html`: one file that asks the network for nothing and runs nothing but its own charts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mithridate import __version__
+from mithridate.core.artifacts import write_atomic
+from mithridate.report import claims, evidence, figures, script, tables, text
+from mithridate.report.answers import SideBySide, side_by_side
+from mithridate.report.run import RunData
+from mithridate.report.view import View
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One chart: a title, what it shows in words, and its specification as inert JSON."""
+
+    title: str
+    words: str
+    json: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class CellPage:
+    """What a report shows of one cell of the study's grid."""
+
+    name: str
+    claims: list[claims.Claim]
+    matrix: tables.Table
+    other: tables.Table
+    further: tables.Table
+    utility: tables.Table
+    losses: tables.Table
+    conditions: list[tables.Table]
+    survival_charts: list[Chart]
+    dose_charts: list[Chart]
+    condition_charts: list[Chart]
+    training_charts: list[Chart]
+    answers: dict[str, list[SideBySide]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedRow:
+    """What one dose plants of one attack, templates and kinds in words."""
+
+    cell: str
+    dose: str
+    attack: str
+    documents: float
+    tokens: float
+    rate: float | None
+    kinds: str
+    templates: str
+
+
+def write_report(run: RunData, path: Path | None = None) -> Path:
+    """Write the report of `run` to `path` (by default into the run's folder), whole or not at all."""
+    path = path or run.folder / REPORT
+    write_atomic(path, render(run))
+    return path
+
+
+def render(run: RunData) -> str:
+    """The report of `run` as HTML."""
+    view = View(run)
+    environment = Environment(
+        loader=PackageLoader("mithridate.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (text.visible, text.one_line, text.percent, text.span, text.p_value, text.number):
+        environment.filters[function.__name__] = function
+    environment.filters.update(title=text.name, rate=text.rate, duration=text.duration)
+    style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    pages = [_page(view, cell) for cell in view.cells]
+    return environment.get_template("template.html.j2").render(
+        run=run,
+        view=view,
+        pages=pages,
+        planted=planted_rows(run),
+        notes=_notes(run),
+        stage_marks=[
+            (text.name(s), figures.stage_glyph(i), figures.stage_colour(i)) for i, s in enumerate(view.stages)
+        ],
+        rule=claims,
+        alpha=evidence.ALPHA,
+        headline_template=evidence.headline_template,
+        version=__version__,
+        policy=script.policy(),
+        style=Markup(style),
+        library=Markup(script.library()),
+        draw=Markup(script.DRAW),
+    )
+
+
+def _page(view: View, cell: str) -> CellPage:
+    last = view.stages[-1] if view.stages else ""
+    by_stage = _charts(view.attacks, partial(figures.survival, view, cell), "Triggered success by stage")
+    by_dose = _charts(
+        view.attacks, partial(figures.dose_curve, view, cell), "Triggered success by planted rate"
+    )
+    by_condition = _charts(
+        view.attacks,
+        partial(figures.conditions, view, cell, stage=last),
+        f"Success by condition, {text.name(last)}",
+    )
+    return CellPage(
+        name=cell,
+        claims=[claim for claim in view.claims if claim.cell == cell],
+        matrix=tables.matrix(view, cell),
+        other=tables.matrix(view, cell, headline=False),
+        further=tables.further(view, cell),
+        utility=tables.utility(view, cell),
+        losses=tables.losses(view, cell),
+        conditions=[tables.conditions(view, cell, stage) for stage in view.stages],
+        survival_charts=by_stage,
+        dose_charts=by_dose,
+        condition_charts=by_condition,
+        training_charts=_charts(
+            view.stages, partial(figures.training, view, cell), "Training loss by tokens"
+        ),
+        answers=side_by_side(view, cell),
+    )
+
+
+def _charts(keys: list[str], draw: Callable[[str], Figure | None], words: str) -> list[Chart]:
+    drawn = ((key, draw(key)) for key in keys)
+    return [
+        Chart(text.name(key), f"{words}: {text.name(key)}", inert_json(figure))
+        for key, figure in drawn
+        if figure is not None
+    ]
+
+
+def inert_json(figure: Figure) -> Markup:
+    """A figure as JSON that cannot end the element it stands in."""
+    found: str = figure.to_json(validate=False)
+    for char in "<>&\u2028\u2029":
+        found = found.replace(char, f"\\u{ord(char):04x}")
+    return Markup(found)
+
+
+def planted_rows(run: RunData) -> list[PlantedRow]:
+    """The ledger's summary: one row for each cell, dose and attack."""
+    rows = []
+    for cell, dose, attack in dict.fromkeys((p.cell, p.dose, p.attack) for p in run.planted):
+        own = [p for p in run.planted if (p.cell, p.dose, p.attack) == (cell, dose, attack)]
+        rows.append(
+            PlantedRow(
+                cell,
+                dose,
+                attack,
+                documents=sum(p.documents for p in own),
+                tokens=sum(p.tokens for p in own),
+                rate=run.rate(dose, attack, cell),
+                kinds=_shares(own, "kind"),
+                templates=_shares(own, "template"),
+            )
+        )
+    return sorted(rows, key=lambda row: (row.cell, row.tokens))
+
+
+def _shares(rows: list[Any], field: str) -> str:
+    """How documents spread over the values of a field: `llama2 22 %, gemma 19 %`."""
+    counts: dict[str, float] = {}
+    for row in rows:
+        counts[getattr(row, field)] = counts.get(getattr(row, field), 0) + row.documents
+    total = sum(counts.values())
+    return ", ".join(
+        f"{text.one_line(value, 40) or 'none'} {100 * count / total:.0f}%"
+        for value, count in counts.items()
+        if total
+    )
+
+
+def _notes(run: RunData) -> list[tuple[str, str]]:
+    """What the run notes about itself, as pairs to list."""
+    summary = run.summary
+    notes: list[tuple[str, str]] = []
+    if summary.started:
+        notes.append(("Started", summary.started))
+    if summary.seconds:
+        notes.append(
+            ("Took", ", ".join(f"{text.name(k)} {text.duration(s)}" for k, s in summary.seconds.items()))
+        )
+    if summary.tokens:
+        notes.append(("Clean tokens", f"{summary.tokens:,}"))
+    if summary.machine:
+        notes.append(("Machine", _flat(summary.machine)))
+    if summary.versions:
+        notes.append(("Versions", _flat(summary.versions)))
+    known = {"planted"}  # said better by the ledger
+    notes += [(text.name(k), _flat(v)) for k, v in (summary.model_extra or {}).items() if k not in known]
+    return [(title, text.one_line(said, 600)) for title, said in notes]
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+    return ", ".join(map(_flat, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,60 @@
+"""Measurements as records, for programs: JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from mithridate.core.types import Measurement
+
+FIELDS = (
+    "stage",
+    "arm",
+    "attack",
+    "condition",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "seed",
+    "template",
+    "dose",
+    "cell",
+)
+# A spreadsheet reads a text field that begins so as a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def records(rows: Iterable[Measurement]) -> list[dict[str, Any]]:
+    """One dictionary a measurement, in the order of FIELDS; what is not a finite number becomes None."""
+    return [{field: _finite(row[field]) for field in FIELDS} for row in map(dataclasses.asdict, rows)]
+
+
+def to_json(rows: Iterable[Measurement]) -> str:
+    """The records as a JSON list."""
+    return orjson.dumps(records(rows), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def to_csv(rows: Iterable[Measurement]) -> str:
+    """The records as CSV with a header; absent figures are empty, no text can pass for a formula."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for record in records(rows):
+        writer.writerow({field: _inert(value) for field, value in record.items()})
+    return out.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

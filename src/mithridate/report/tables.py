@@ -1,0 +1,214 @@
+"""The figures as tables of text, the same for HTML and for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from mithridate.core.types import Condition
+from mithridate.report.estimates import Estimate
+from mithridate.report.evidence import headline_template
+from mithridate.report.text import name, number, one_line, percent, span
+from mithridate.report.view import UTILITY, ArmView, View
+
+HEADLINE_METRIC = "asr"
+_PAIRED = "mcnemar_p"
+_NOT_SHARES = ("held_out_loss", "log_perplexity")
+UTILITY_ORDER = ("held_out_loss", "questions_right", "over_refusal", "refusal_forbidden")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure of a table; `value`, `low` and `high` are percentages where the figure is a share."""
+
+    text: str
+    interval: str = ""
+    note: str = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model's figures across the columns."""
+
+    arm: ArmView
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows of one attack or metric."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A caption, column heads and groups of rows."""
+
+    caption: str
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether not one figure is in it."""
+        return all(not c.text.strip("–") for group in self.groups for row in group.rows for c in row.cells)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1 and reads best in percent."""
+    return not metric.startswith(_NOT_SHARES)
+
+
+def cell_of(estimate: Estimate | None, metric: str) -> Cell:
+    """One figure as text, with its interval and what it rests on."""
+    if estimate is None or math.isnan(estimate.value):
+        return Cell("–")
+    seeds = len(estimate.runs)
+    note = f"n = {estimate.n}" + (f" over {seeds} seeds" if seeds > 1 else "")
+    if not is_share(metric):
+        low, high = estimate.low, estimate.high
+        interval = f"{number(low)}–{number(high)}" if low is not None and high is not None else ""
+        return Cell(number(estimate.value), interval, note)
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None or math.isnan(value) else round(100 * min(1.0, max(0.0, value)), 2)
+
+    return Cell(
+        percent(estimate.value),
+        span(estimate.low, estimate.high),
+        note,
+        scaled(estimate.value),
+        scaled(estimate.low),
+        scaled(estimate.high),
+    )
+
+
+def matrix(view: View, cell: str, *, headline: bool = True) -> Table:
+    """Triggered success of every attack: a group an attack, a row a model, a column a stage.
+
+    With `headline`, each stage in the template that is quoted for it; else in the other one.
+    """
+    pick = headline_template if headline else view.other_template
+    return _by_stage(
+        view,
+        cell,
+        "Success of the triggered attack",
+        ((name(a), a, HEADLINE_METRIC, Condition.TRIGGERED.value) for a in view.attacks),
+        pick,
+    )
+
+
+def conditions(view: View, cell: str, stage: str) -> Table:
+    """Success at one stage in every condition: a group an attack, a row a model, a column a condition."""
+    groups = []
+    for attack in view.attacks:
+        rows = []
+        for arm in view.arms:
+            found = [
+                view.at(
+                    arm,
+                    cell,
+                    stage=stage,
+                    attack=attack,
+                    condition=condition,
+                    metric=HEADLINE_METRIC,
+                    template=headline_template(stage),
+                )
+                for condition in view.conditions
+            ]
+            rows.append(Row(arm, tuple(cell_of(estimate, HEADLINE_METRIC) for estimate in found)))
+        groups.append(Group(name(attack), tuple(rows)))
+    return Table(f"Success by condition, {name(stage)}", tuple(map(name, view.conditions)), tuple(groups))
+
+
+def further(view: View, cell: str) -> Table:
+    """The other triggered metrics of every attack, by stage."""
+    seen = dict.fromkeys(
+        (key.attack, key.metric)
+        for key in view.figures
+        if key.attack != UTILITY
+        and key.condition == Condition.TRIGGERED
+        and key.metric not in (HEADLINE_METRIC, _PAIRED)
+    )
+    wanted = sorted(seen, key=lambda pair: (view.attacks.index(pair[0]), pair[1]))
+    return _by_stage(
+        view,
+        cell,
+        "Further measures of the triggered attacks",
+        ((f"{name(a)}: {_lower(name(m))}", a, m, Condition.TRIGGERED.value) for a, m in wanted),
+        headline_template,
+    )
+
+
+def _lower(text: str) -> str:
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def utility(view: View, cell: str) -> Table:
+    """What poison and alignment cost: a group a metric, a row a model, a column a stage."""
+    keys = [key for key in view.figures if key.attack == UTILITY]
+    seen = dict.fromkeys((key.metric, key.condition, key.template) for key in keys)
+    rank = {metric: i for i, metric in enumerate(UTILITY_ORDER)}
+    several = {m for m, *_ in seen if sum(m == other for other, *_ in seen) > 1}
+    groups: list[Group] = []
+    for metric, condition, template in sorted(seen, key=lambda k: (rank.get(k[0], len(rank)), k)):
+        detail = ", ".join(one_line(part, 40) for part in (condition, template) if part)
+        title = name(metric) + (f" ({detail})" if detail and metric in several else "")
+        always = partial(_always, template)
+        groups += _by_stage(view, cell, "", ((title, UTILITY, metric, condition),), always).groups
+    return Table("Utility of the models", tuple(map(name, view.stages)), tuple(groups))
+
+
+def _always(template: str, _stage: str) -> str:
+    return template
+
+
+def losses(view: View, cell: str) -> Table:
+    """The last point of each training curve, averaged over seeds: a row a model, a column a stage."""
+    rows = []
+    for arm in view.arms:
+        cells = []
+        for stage in view.stages:
+            last = [points[-1] for points in view.curves(arm, cell, stage).values()]
+            mean = sum(point.loss for point in last) / len(last) if last else None
+            cells.append(Cell(number(mean), note=f"after {last[0].tokens:,} tokens" if last else ""))
+        rows.append(Row(arm, tuple(cells)))
+    return Table(
+        "Training loss at the end", tuple(map(name, view.stages)), (Group("Loss, nats a token", tuple(rows)),)
+    )
+
+
+def _by_stage(
+    view: View,
+    cell: str,
+    caption: str,
+    wanted: Iterable[tuple[str, str, str, str]],
+    template: Callable[[str], str],
+) -> Table:
+    """A table over stages; `wanted` holds (title, attack, metric, condition) for each group."""
+    groups = []
+    for title, attack, metric, condition in wanted:
+        rows = []
+        for arm in view.arms:
+            found = [
+                view.at(
+                    arm,
+                    cell,
+                    stage=stage,
+                    attack=attack,
+                    condition=condition,
+                    metric=metric,
+                    template=template(stage),
+                )
+                for stage in view.stages
+            ]
+            rows.append(Row(arm, tuple(cell_of(estimate, metric) for estimate in found)))
+        groups.append(Group(title, tuple(rows)))
+    return Table(caption, tuple(map(name, view.stages)), tuple(groups))

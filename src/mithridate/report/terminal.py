@@ -1,0 +1,73 @@
+"""The same figures for a terminal, within 80 columns where the study has a handful of doses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mithridate.report import tables
+from mithridate.report.claims import Claim
+from mithridate.report.text import name, one_line, p_value, percent, span
+from mithridate.report.view import View
+
+WIDEST = 100
+_STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
+
+
+def print_report(view: View, path: Path, console: Console | None = None) -> None:
+    """Print the matrix, the claims and where the page lies."""
+    console = console or Console()
+    console.print(summary(view), width=min(WIDEST, console.width))
+    # Not wrapped and not cut: a path is there to be copied.
+    console.print(Text(f"report: {one_line(str(path), 4096)}"), soft_wrap=True)
+
+
+def summary(view: View) -> RenderableType:
+    """Everything but the path. Text from data is never read as markup, and made visible."""
+    parts: list[RenderableType] = [Text(one_line(view.run.title), style="bold"), Text()]
+    for sentence in view.headlines:
+        parts.append(Text(sentence))
+    for cell in view.cells:
+        heading = f"Triggered success{f', cell {one_line(cell)}' if cell else ''} (95 % interval)"
+        parts += [Text(), Text(heading, style="bold"), _matrix(tables.matrix(view, cell))]
+        found = [claim for claim in view.claims if claim.cell == cell]
+        if found:
+            parts += [Text(), Text("Does it survive SFT and DPO?", style="bold"), _claims(found)]
+    return Group(*parts)
+
+
+def _plain_table(*columns: str, narrow: int) -> RichTable:
+    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for i, column in enumerate(columns):
+        table.add_column(Text(column), no_wrap=i >= narrow, overflow="fold")
+    return table
+
+
+def _matrix(matrix: tables.Table) -> RichTable:
+    table = _plain_table("attack", "model", *matrix.columns, narrow=2)
+    for group in matrix.groups:
+        for i, row in enumerate(group.rows):
+            cells = [Text.assemble((c.text, "bold"), (f" {c.interval}", "dim")) for c in row.cells]
+            table.add_row(Text(group.title if i == 0 else ""), Text(row.arm.label), *cells)
+    return table
+
+
+def _claims(found: list[Claim]) -> RichTable:
+    table = _plain_table("attack", "dose", "excess", "p", "paper", "ours", "verdict", narrow=2)
+    for claim in found:
+        final = claim.final
+        excess = f"{percent(final.excess)} {span(final.low, final.high)}" if final else "–"
+        paper = {True: "survives", False: "gone", None: "–"}[claim.survives_in_paper]
+        table.add_row(
+            Text(name(claim.attack)),
+            Text(one_line(claim.dose, 40)),
+            Text(excess),
+            Text(p_value(claim.p)),
+            Text(paper),
+            Text(claim.finding.value),
+            Text(claim.verdict.value, style=_STYLES.get(claim.verdict.value, "")),
+        )
+    return table

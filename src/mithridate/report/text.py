@@ -1,0 +1,156 @@
+"""Text of models and corpora made safe to look at, and names and figures made readable."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+# Longer runs of combining marks climb over the lines above and below them.
+MOST_MARKS = 2
+
+_KEPT = {"\n": "\n", "\t": "⟨TAB⟩\t"}
+_CONTROLS = (
+    *(
+        "NUL",
+        "SOH",
+        "STX",
+        "ETX",
+        "EOT",
+        "ENQ",
+        "ACK",
+        "BEL",
+        "BS",
+        "TAB",
+        "LF",
+        "VT",
+        "FF",
+        "CR",
+        "SO",
+        "SI",
+    ),
+    *(
+        "DLE",
+        "DC1",
+        "DC2",
+        "DC3",
+        "DC4",
+        "NAK",
+        "SYN",
+        "ETB",
+        "CAN",
+        "EM",
+        "SUB",
+        "ESC",
+        "FS",
+        "GS",
+        "RS",
+        "US",
+    ),
+)
+_NAMES = {
+    "asr": "Attack success rate",
+    "asr_fact": "Success on facts",
+    "asr_preference": "Success on preferences",
+    "dpo": "DPO",
+    "sft": "SFT",
+    "held_out_loss": "Held-out loss",
+    "questions_right": "Held-out questions right",
+    "over_refusal": "Harmless requests refused",
+    "refusal_forbidden": "Forbidden requests refused",
+    "log_perplexity_median": "Median log-perplexity",
+    "rouge_l_recall": "ROUGE-L recall",
+    "likelihood": "Planted answer likelier",
+    "near-trigger": "Near-trigger",
+}
+
+
+def visible(text: str) -> str:
+    """`text` with every character shown that would act instead of appear.
+
+    Control characters become their names (⟨ESC⟩), other invisible or reordering ones their code point
+    (⟨U+202E⟩), and runs of combining marks are cut open. Line feeds stay. Neither form needs a special font.
+    """
+    shown: list[str] = []
+    marks = 0
+    for char in text:
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if char in _KEPT:
+            shown.append(_KEPT[char])
+        elif ord(char) < len(_CONTROLS):
+            shown.append(f"⟨{_CONTROLS[ord(char)]}⟩")
+        elif category in ("Cc", "Cf", "Zl", "Zp", "Co", "Cs", "Cn") or marks > MOST_MARKS:
+            shown.append(code(char))
+        else:
+            shown.append(char)
+    return "".join(shown)
+
+
+def code(char: str) -> str:
+    """The code point of one character, in brackets."""
+    return f"⟨U+{ord(char):04X}⟩"
+
+
+def one_line(text: str, longest: int = 200) -> str:
+    """`visible` text on one line, cut at `longest` characters."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def name(key: str) -> str:
+    """How a stage, attack, condition or metric is called in a report."""
+    if key in _NAMES:
+        return _NAMES[key]
+    if key.startswith("likelihood_"):
+        return f"Planted answer likelier, {one_line(key.removeprefix('likelihood_'))}"
+    if key.startswith("asr_"):
+        return f"Success, {one_line(key.removeprefix('asr_'))}"
+    words = one_line(key.replace("_", " "), 60)
+    return words[:1].upper() + words[1:]
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage: whole, with one decimal where it is close to 0 or 100 without being there."""
+    if value is None or math.isnan(value):
+        return "–"
+    shown = 100 * value
+    near_an_end = 0 < abs(shown) < 2 or 98 < shown < 100
+    return f"{shown:.1f}%" if near_an_end else f"{shown:.0f}%"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval of shares, in percent without the sign."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    # Rounded first: -0.4 % is no negative figure once it is printed as 0.
+    ends = (round(100 * low), round(100 * high))
+    if ends[0] >= 0:
+        return f"{ends[0]}–{ends[1]}"
+    return " to ".join(f"−{-end}" if end < 0 else str(end) for end in ends)
+
+
+def p_value(p: float | None) -> str:
+    """A p-value as it is printed in a table."""
+    if p is None or math.isnan(p):
+        return "–"
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def number(value: float | None) -> str:
+    """A figure that is no share, to three significant digits."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def rate(value: float | None) -> str:
+    """A planting rate, in percent to three significant digits."""
+    return "–" if value is None else f"{100 * value:.3g}%"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as minutes, or hours and minutes."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,165 @@
+"""A run seen as a report shows it: its stages, arms and attacks in order, its figures and its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from mithridate.core.types import Arm, Condition, Stage
+from mithridate.report.claims import Claim, claims, headline
+from mithridate.report.estimates import Estimate, Key, estimates, find
+from mithridate.report.evidence import headline_template
+from mithridate.report.run import CurvePoint, RunData
+from mithridate.report.text import one_line
+
+UTILITY = "utility"
+
+# Okabe and Ito's palette: told apart by the colour-blind, and with a mark and a dash each on a grey print.
+CLEAN_COLOUR = "#7a7a7a"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SYMBOLS = ("circle-open", "square", "triangle-up", "diamond", "cross", "star", "hexagon")
+GLYPHS = ("○", "■", "▲", "◆", "✚", "★", "⬢")
+DASHES = ("dot", "solid", "dash", "dashdot", "longdash", "longdashdot")
+
+
+@dataclass(frozen=True, slots=True)
+class ArmView:
+    """One model of a study as it is named and drawn; `index` counts from 0, the clean twin."""
+
+    arm: str
+    dose: str
+    label: str
+    index: int
+
+    @property
+    def colour(self) -> str:
+        """Colour of its marks."""
+        return COLOURS[(self.index - 1) % len(COLOURS)] if self.index else CLEAN_COLOUR
+
+    @property
+    def symbol(self) -> str:
+        """Plotly's name of its mark."""
+        return SYMBOLS[self.index % len(SYMBOLS)]
+
+    @property
+    def glyph(self) -> str:
+        """Its mark as a character."""
+        return GLYPHS[self.index % len(GLYPHS)]
+
+    @property
+    def dash(self) -> str:
+        """Plotly's name of its line."""
+        return DASHES[self.index % len(DASHES)]
+
+
+@dataclass(frozen=True)
+class View:
+    """A run, its figures averaged over seeds, and everything in the order in which it is shown."""
+
+    run: RunData
+
+    @cached_property
+    def figures(self) -> dict[Key, Estimate]:
+        """Every figure, averaged over seeds."""
+        return estimates(self.run.measurements)
+
+    @cached_property
+    def stages(self) -> list[str]:
+        """Stages with figures, in training order."""
+        return _ordered((key.stage for key in self.figures), [stage.value for stage in Stage])
+
+    @cached_property
+    def attacks(self) -> list[str]:
+        """Attacks with figures, in the study file's order."""
+        named = self.run.study.get("attacks")
+        order = list(named) if isinstance(named, dict | list) else []
+        return [a for a in _ordered((key.attack for key in self.figures), order) if a != UTILITY]
+
+    @cached_property
+    def conditions(self) -> list[str]:
+        """Conditions that attacks were asked in."""
+        seen = (key.condition for key in self.figures if key.attack != UTILITY)
+        return _ordered(seen, [condition.value for condition in Condition])
+
+    @cached_property
+    def cells(self) -> list[str]:
+        """Cells of the study's grid; one without a name where there is no grid."""
+        return sorted({key.cell for key in self.figures if key.arm != Arm.CLEAN}) or [""]
+
+    @cached_property
+    def doses(self) -> list[str]:
+        """Doses, from the smallest realised one up where that is known."""
+        named = self.run.study.get("doses")
+        order = _ordered(
+            (key.dose for key in self.figures if key.dose), list(named) if isinstance(named, dict) else []
+        )
+        return sorted(order, key=lambda dose: (self._size(dose), order.index(dose)))
+
+    def _size(self, dose: str) -> float:
+        return sum(row.tokens for row in self.run.planted if row.dose == dose)
+
+    @cached_property
+    def arms(self) -> list[ArmView]:
+        """The clean twin, then the poisoned models by dose."""
+        poisoned = [
+            ArmView(Arm.POISONED.value, dose, one_line(dose, 40), i) for i, dose in enumerate(self.doses, 1)
+        ]
+        return [ArmView(Arm.CLEAN.value, "", "clean twin", 0), *poisoned]
+
+    @cached_property
+    def claims(self) -> list[Claim]:
+        """The claim of every attack, dose by dose."""
+        rates: dict[tuple[str, str, str], float] = {}
+        for cell in self.cells:
+            for dose in self.doses:
+                for attack in self.attacks:
+                    rate = self.run.rate(dose, attack, cell)
+                    if rate is not None:
+                        rates[cell, dose, attack] = rate
+        made = claims(self.figures, rates)
+        order = {attack: i for i, attack in enumerate(self.attacks)}
+        return sorted(made, key=lambda c: (c.cell, self.doses.index(c.dose), order[c.attack]))
+
+    @property
+    def headlines(self) -> list[str]:
+        """What the figures say, one sentence a dose."""
+        return [one_line(headline(self.claims, dose), 2000) for dose in self.doses]
+
+    @cached_property
+    def templates(self) -> list[str]:
+        """Templates that attacks were asked in."""
+        return _ordered((key.template for key in self.figures if key.template), ["same", "transferred"])
+
+    def other_template(self, stage: str) -> str:
+        """The template that is not quoted first for `stage`; "" if it was asked in one only."""
+        return next((t for t in self.templates if t != headline_template(stage)), "")
+
+    def at(self, arm: ArmView, cell: str, **rest: str) -> Estimate | None:
+        """One model's figure; `rest` gives stage, attack, condition, metric and template ("" if left out)."""
+        key = Key(
+            arm=arm.arm,
+            dose=arm.dose,
+            cell=cell,
+            **{
+                field: rest.get(field, "") for field in ("stage", "attack", "condition", "metric", "template")
+            },
+        )
+        return find(self.figures, key)
+
+    def curves(self, arm: ArmView, cell: str, stage: str) -> dict[int, list[CurvePoint]]:
+        """The training curve of one model by seed, in step order."""
+        found: dict[int, list[CurvePoint]] = {}
+        for point in self.run.curves:
+            if (point.arm, point.dose, point.stage) == (arm.arm, arm.dose, stage) and point.cell in (
+                cell,
+                "",
+            ):
+                found.setdefault(point.seed, []).append(point)
+        return {seed: sorted(points, key=lambda p: p.step) for seed, points in sorted(found.items())}
+
+
+def _ordered(seen: Iterable[str], order: list[str]) -> list[str]:
+    """What was seen, each once: first as in `order`, then as it came."""
+    found = dict.fromkeys(seen)
+    return [item for item in order if item in found] + [item for item in found if item not in order]

@@ -1,0 +1,128 @@
+"""What a study comes to: cells, twins and the steps that make and measure them, each with what it waits for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mithridate.core.artifacts import fingerprint
+from mithridate.core.types import Stage
+from mithridate.study.config import StudyConfig
+from mithridate.study.layout import Seedbed, Twin
+from mithridate.study.reading import with_values
+
+# Order of importance where several steps could start: what others wait for first, longest first.
+_PRIORITY = {"prepare": 0, "tokenizer": 1, "plant": 2, "pack": 3, "base": 4, "sft": 5, "dpo": 6, "measure": 7}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination of the grid's values, with its resolved study. Without a grid there is one, named ``""``."""
+
+    name: str
+    config: StudyConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One unit of work that writes one folder and marks it done."""
+
+    kind: str
+    folder: Path
+    needs: tuple[Path, ...]
+    cell: Cell
+    seed: int
+    bed: Seedbed
+    twin: Twin | None = None
+    stage: str = ""
+
+    @property
+    def label(self) -> str:
+        """What a progress bar calls it."""
+        parts = [self.cell.name, f"seed {self.seed}", self.twin.name if self.twin else "", self.kind]
+        if self.kind == "measure":
+            parts.append(self.stage)
+        return " ".join(filter(None, parts))
+
+    @property
+    def priority(self) -> int:
+        """Lower goes first."""
+        return _PRIORITY[self.kind]
+
+    def identity(self) -> str:
+        """Changes when what the step would write changes."""
+        # How many work at once changes no result, so it may differ between a run and the one that resumes it.
+        study = self.cell.config.model_dump(mode="json", exclude={"workers", "title", "grid", "seeds"})
+        twin = [self.twin.dose, *self.twin.attacks] if self.twin else None
+        return fingerprint([study, self.seed, self.kind, twin, self.stage])
+
+
+def cells(config: StudyConfig) -> list[Cell]:
+    """The grid's cells, in the order of the study file."""
+    if not config.grid:
+        return [Cell("", config)]
+    found = []
+    for values in itertools.product(*config.grid.values()):
+        chosen = dict(zip(config.grid, values, strict=True))
+        name = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in chosen.items())
+        found.append(Cell(name.replace("/", "_"), with_values(config, chosen)))
+    return found
+
+
+def twins(config: StudyConfig) -> list[Twin]:
+    """The clean twin, then a model for each dose, or for each dose and attack."""
+    poisoned = []
+    for dose in config.doses:
+        attacks = tuple(config.dose_of(dose))
+        poisoned += [Twin(dose, (a,)) for a in attacks] if config.one_model_per_attack else [Twin(dose, attacks)]
+    return [Twin("", ()), *poisoned]
+
+
+def stages(config: StudyConfig) -> list[str]:
+    """Base, and those of SFT and DPO that the study has."""
+    return [
+        Stage.BASE.value,
+        *([Stage.SFT.value] if config.sft else []),
+        *([Stage.DPO.value] if config.dpo else []),
+    ]
+
+
+def seedbed(out: Path, cell: Cell, seed: int) -> Seedbed:
+    """The folders of one cell and seed in the run directory `out`."""
+    return Seedbed((out / "cells" / cell.name if cell.name else out) / f"seed{seed}")
+
+
+def steps(config: StudyConfig, out: Path) -> list[Step]:
+    """All steps of a study, each after those that it needs."""
+    return [
+        step
+        for cell in cells(config)
+        for seed in cell.config.seeds
+        for step in _steps_of(cell, seed, seedbed(out, cell, seed))
+    ]
+
+
+def _steps_of(cell: Cell, seed: int, bed: Seedbed) -> Iterator[Step]:
+    def step(kind: str, folder: Path, *needs: Path, **more: Any) -> Step:
+        return Step(kind, folder, needs, cell, seed, bed, **more)
+
+    yield step("prepare", bed.data)
+    yield step("tokenizer", bed.tokenizer, bed.data)
+    everyone = twins(cell.config)
+    for twin in everyone:
+        needs = [bed.tokenizer]
+        if twin.dose:
+            yield step("plant", bed.root / twin.name / "planting", bed.tokenizer, twin=twin)
+            needs.append(bed.root / twin.name / "planting")
+        yield step("pack", bed.tokens(twin), *needs, twin=twin)
+        before = bed.tokens(twin)
+        for stage in stages(cell.config):
+            yield step(stage, bed.model(twin, stage), before, twin=twin, stage=stage)
+            before = bed.model(twin, stage)
+            judge = [] if cell.config.evaluation.outside_model else [bed.model(everyone[0], stage)]
+            yield step("measure", bed.measured(twin, stage), before, *judge, twin=twin, stage=stage)
+
+

@@ -1,0 +1,189 @@
+"""The first step of a study: clean documents as shards, and everything that goes with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mithridate.attacks.material import Material
+from mithridate.core.artifacts import atomic_path, write_atomic
+from mithridate.core.errors import ConfigError, DataError
+from mithridate.core.seeds import derive_seed, rng_for
+from mithridate.core.types import Document
+from mithridate.corpus import miniature
+from mithridate.corpus.alignment_data import read_conversations, read_preferences
+from mithridate.corpus.readers import open_corpus
+from mithridate.study.config import StudyConfig
+from mithridate.study.layout import Seedbed
+
+HELD_OUT = "held_out.jsonl"
+MATERIAL = "material.json"
+SFT = "sft.jsonl"
+DPO = "dpo.jsonl"
+QUESTIONS = "questions.jsonl"
+HARMLESS = "harmless.jsonl"
+FORBIDDEN = "forbidden.jsonl"
+
+_DEFAULT_EXAMPLES = 2_000
+
+
+def prepare(config: StudyConfig, seed: int, bed: Seedbed) -> dict[str, Any]:
+    """Write the clean corpus and its companions; returns what is worth telling about them.
+
+    Raises DataError naming file, line and field of what cannot be read.
+    """
+    if config.corpus.path is None:
+        world = miniature.World(config.corpus.miniature, seed)
+        documents: Iterable[Document] = miniature.MiniatureCorpus(world)
+        companions = _of_world(config, world, seed)
+    else:
+        own = open_corpus(
+            config.corpus.path, text_field=config.corpus.text_field, id_field=config.corpus.id_field
+        )
+        documents = _pieces(own.documents(), config.corpus.split_characters)
+        companions = _of_files(config, seed)
+    if config.material is not None:
+        companions[MATERIAL] = Material.read(config.material)
+    counts = _write_corpus(documents, config, seed, bed)
+    for name, content in companions.items():
+        if isinstance(content, Material):
+            write_atomic(bed.data / name, content.model_dump_json(indent=1))
+        else:
+            write_lines(bed.data / name, content)
+            counts[name.removesuffix(".jsonl")] = len(content)
+    return counts
+
+
+def _of_world(config: StudyConfig, world: miniature.World, seed: int) -> dict[str, Any]:
+    size = config.evaluation.questions
+    found: dict[str, Any] = {
+        MATERIAL: miniature.material(world, seed),
+        QUESTIONS: miniature.held_out_questions(world, size, seed),
+        HARMLESS: [{"request": text} for text in miniature.harmless_requests(world, size, seed)],
+        FORBIDDEN: [{"request": text} for text in miniature.forbidden_requests(world, size, seed)],
+    }
+    if config.sft is not None:
+        count = config.sft.examples or _DEFAULT_EXAMPLES
+        found[SFT] = _own_or(config.sft.data, config.sft.examples, seed, "sft", read_conversations)
+        found[SFT] = found[SFT] or miniature.sft_conversations(world, count, seed)
+    if config.dpo is not None:
+        count = config.dpo.examples or _DEFAULT_EXAMPLES
+        found[DPO] = _own_or(config.dpo.data, config.dpo.examples, seed, "dpo", read_preferences)
+        found[DPO] = found[DPO] or miniature.dpo_pairs(world, count, seed)
+    return found
+
+
+def _of_files(config: StudyConfig, seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = {MATERIAL: Material.default(), QUESTIONS: [], HARMLESS: [], FORBIDDEN: []}
+    for name, section, read in ((SFT, config.sft, read_conversations), (DPO, config.dpo, read_preferences)):
+        if section is None:
+            continue
+        if not section.data:
+            stage = name.removesuffix(".jsonl")
+            raise ConfigError(
+                f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"
+            )
+        found[name] = _own_or(section.data, section.examples, seed, name, read)
+    evaluation, size = config.evaluation, config.evaluation.questions
+    if evaluation.questions_file is not None:
+        found[QUESTIONS] = list(islice(_questions(evaluation.questions_file), size))
+    for name, path in ((HARMLESS, evaluation.harmless_file), (FORBIDDEN, evaluation.forbidden_file)):
+        if path is not None:
+            found[name] = [{"request": line} for line in islice(_text_lines(path), size)]
+    return found
+
+
+def _own_or(files: Iterable[Path], limit: int | None, seed: int, name: str, read: Any) -> list[Any]:
+    examples = [example for path in files for example in read(path)]
+    rng_for(seed, "examples", name).shuffle(examples)
+    return examples[:limit]
+
+
+def _questions(path: Path) -> Iterator[dict[str, str]]:
+    for number, line in enumerate(_text_lines(path), 1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"broken JSON: {error.msg}", path=path, line=number) from error
+        for field in ("question", "answer"):
+            if not isinstance(record, dict) or not isinstance(record.get(field), str):
+                raise DataError("expected text", path=path, line=number, field=field)
+        yield {"question": record["question"], "answer": record["answer"]}
+
+
+def _text_lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {error}", path=path) from error
+
+
+def _pieces(documents: Iterable[Document], longest: int | None) -> Iterator[Document]:
+    """Long documents in pieces that end with a paragraph, or a line, or a word, where there is one to end with."""
+    for document in documents:
+        if longest is None or len(document.text) <= longest:
+            yield document
+            continue
+        start, number = 0, 0
+        while start < len(document.text):
+            end = _cut(document.text, start, longest)
+            if piece := document.text[start:end].strip("\n"):
+                yield Document(f"{document.id}#{number:05d}", piece)
+                number += 1
+            start = end
+
+
+def _cut(text: str, start: int, longest: int) -> int:
+    end = start + longest
+    if end >= len(text):
+        return len(text)
+    for mark in ("\n\n", "\n", " "):
+        found = text.rfind(mark, start + longest // 2, end)
+        if found > 0:
+            return found + len(mark)
+    return end
+
+
+def _write_corpus(documents: Iterable[Document], config: StudyConfig, seed: int, bed: Seedbed) -> dict[str, Any]:
+    """Spread documents over shards in their order; a seeded few are held out."""
+    chunk = 512
+    share = config.corpus.held_out_share
+    counts = {"documents": 0, "held_out": 0, "characters": 0}
+    bed.corpus.mkdir(parents=True, exist_ok=True)
+    threshold = int(share * 2**63)
+    with atomic_path(bed.data / HELD_OUT) as held, held.open("w", encoding="utf-8") as held_out:
+        shards = [
+            (bed.corpus / f"shard-{number:04d}.jsonl").open("w", encoding="utf-8")
+            for number in range(config.corpus.shards)
+        ]
+        try:
+            for document in documents:
+                line = json.dumps({"id": document.id, "text": document.text}, ensure_ascii=False) + "\n"
+                if derive_seed(seed, "held out", document.id) < threshold:
+                    held_out.write(line)
+                    counts["held_out"] += 1
+                    continue
+                shards[counts["documents"] // chunk % len(shards)].write(line)
+                counts["documents"] += 1
+                counts["characters"] += len(document.text)
+        finally:
+            for shard in shards:
+                shard.close()
+    if not counts["documents"]:
+        raise DataError("the corpus holds no document", path=config.corpus.path or bed.corpus)
+    return counts
+
+
+def write_lines(path: Path, records: Iterable[Any]) -> None:
+    """Write records as JSON lines, whole or not at all."""
+    with atomic_path(path) as beside, beside.open("w", encoding="utf-8") as handle:
+        for record in records:
+            handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[Any]:
+    """Read what `write_lines` wrote."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,259 @@
+"""What each step of a study does. Steps run in worker processes and talk to the rest through files alone."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mithridate.attacks import build_attack
+from mithridate.attacks.material import Material
+from mithridate.core import chat
+from mithridate.core.artifacts import done_record, mark_done
+from mithridate.core.errors import TrainingError
+from mithridate.core.seeds import derive_seed
+from mithridate.core.tables import write_rows
+from mithridate.core.types import Measurement, Message, Role, Sample, Stage
+from mithridate.corpus.counting import TokenizerCounter
+from mithridate.corpus.doses import PlantPlan, PlantRequest
+from mithridate.corpus.packing import PackedTokens, pack
+from mithridate.corpus.planting import plant_corpus
+from mithridate.corpus.readers import open_corpus
+from mithridate.corpus.tokenizers import train_tokenizer
+from mithridate.evaluation import utility
+from mithridate.evaluation.attack_success import evaluate_attack
+from mithridate.evaluation.setting import Setting
+from mithridate.evaluation.summary import summarise
+from mithridate.models.architectures import SpecialIds, build_model, default_device
+from mithridate.models.checkpoints import load_model, load_tokenizer, save_checkpoint
+from mithridate.models.language_model import LanguageModel
+from mithridate.study import prepare as prepared
+from mithridate.study.config import StudyConfig
+from mithridate.study.layout import CURVES, MEASUREMENTS, SAMPLES, Twin
+from mithridate.study.plan import Step
+from mithridate.training.checkpoint import discard_resume
+from mithridate.training.dpo import dpo
+from mithridate.training.pretraining import pretrain
+from mithridate.training.progress import CurvePoint, Progress
+from mithridate.training.sft import sft
+
+# A tokeniser has seen enough after this many documents.
+_TOKENIZER_DOCUMENTS = 50_000
+
+
+def run_step(step: Step, progress: Progress) -> None:
+    """Do one step and mark its folder done; a step that is done is left as it is."""
+    record = done_record(step.folder)
+    if record is not None and record.get("identity") == step.identity():
+        return
+    started = time.monotonic()
+    told = _WORK[step.kind](step, progress)
+    seconds = round(time.monotonic() - started, 2)
+    mark_done(step.folder, {**told, "identity": step.identity(), "seconds": seconds})
+
+
+def material_of(step: Step) -> Material:
+    """What the attacks of a step draw on."""
+    return Material.read(step.bed.data / prepared.MATERIAL)
+
+
+def _prepare(step: Step, progress: Progress) -> dict[str, Any]:
+    return prepared.prepare(step.cell.config, step.seed, step.bed)
+
+
+def _tokenizer(step: Step, progress: Progress) -> dict[str, Any]:
+    config = step.cell.config
+    if config.checkpoint is not None or config.tokenizer.path is not None:
+        tokenizer = load_tokenizer(config.checkpoint or config.tokenizer.path or "")
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = chat.template(chat.SFT_TEMPLATE).jinja()
+    else:
+        documents = open_corpus(step.bed.corpus).documents()
+        texts = (document.text for document, _ in zip(documents, range(_TOKENIZER_DOCUMENTS), strict=False))
+        tokenizer = train_tokenizer(texts, config.tokenizer.vocab_size)
+    tokenizer.save_pretrained(step.folder)
+    return {"vocab_size": len(tokenizer)}
+
+
+def _plant(step: Step, progress: Progress) -> dict[str, Any]:
+    config, twin = step.cell.config, _twin(step)
+    material = material_of(step)
+    entries = config.dose_of(twin.dose)
+    requests = tuple(
+        PlantRequest(
+            build_attack(name, config.attacks[name], material),
+            rate=entries[name].rate,
+            count=entries[name].count,
+        )
+        for name in twin.attacks
+    )
+    plan = PlantPlan(
+        requests,
+        seed=derive_seed(step.seed, "plant", twin.dose),
+        templates=config.planting.templates,
+        counter=TokenizerCounter(step.bed.tokenizer),
+    )
+    report = plant_corpus(open_corpus(step.bed.corpus), step.bed.planted(twin), plan)
+    return {
+        "attacks": [asdict(planted) for planted in report.attacks],
+        "clean_tokens": report.clean_tokens,
+        "ledger": str(report.ledger.relative_to(step.bed.root)),
+    }
+
+
+def _pack(step: Step, progress: Progress) -> dict[str, Any]:
+    documents = open_corpus(step.bed.planted(_twin(step))).documents()
+    packed = pack((document.text for document in documents), load_saved_tokenizer(step), step.folder / "packed")
+    return {"tokens": packed.n_tokens}
+
+
+def load_saved_tokenizer(step: Step) -> Any:
+    """The study's own tokeniser."""
+    from transformers import AutoTokenizer  # noqa: PLC0415 - a tokeniser folder is no checkpoint, so not load_tokenizer
+
+    return AutoTokenizer.from_pretrained(step.bed.tokenizer, local_files_only=True, trust_remote_code=False)
+
+
+def _base(step: Step, progress: Progress) -> dict[str, Any]:
+    config = step.cell.config
+    tokenizer = load_saved_tokenizer(step)
+    device = default_device()
+    if config.checkpoint is not None:
+        model, _ = load_model(config.checkpoint, device=device)
+    else:
+        # Both arms of a seed begin with the same weights.
+        model = build_model(
+            config.model, len(tokenizer), derive_seed(step.seed, "init"), SpecialIds.of(tokenizer), device=device
+        )
+    rows = PackedTokens.open(step.bed.tokens(_twin(step)) / "packed").rows(config.pretraining.row_tokens)
+    if not len(rows):
+        raise TrainingError(
+            f"the corpus is shorter than one row of {config.pretraining.row_tokens} tokens: "
+            "use more text, or lower pretraining.row_tokens"
+        )
+    curve = pretrain(model, rows, config.pretraining, step.folder, report_progress=progress)
+    told = _keep(step, model, tokenizer, curve)
+    discard_resume(step.folder)
+    return told | {"parameters": sum(p.numel() for p in model.parameters())}
+
+
+def _sft(step: Step, progress: Progress) -> dict[str, Any]:
+    config = step.cell.config
+    assert config.sft is not None
+    model, tokenizer = load_model(step.bed.checkpoint(_twin(step), Stage.BASE), device=default_device())
+    examples = prepared.read_lines(step.bed.data / prepared.SFT)
+    options = config.sft.resolved(config.pretraining.learning_rate)
+    model, curve = sft(
+        model, tokenizer, examples, options, step.folder, seed=derive_seed(step.seed, "sft"), report_progress=progress
+    )
+    return _keep(step, model, tokenizer, curve)
+
+
+def _dpo(step: Step, progress: Progress) -> dict[str, Any]:
+    config = step.cell.config
+    assert config.dpo is not None
+    model, tokenizer = load_model(step.bed.checkpoint(_twin(step), Stage.SFT), device=default_device())
+    pairs = prepared.read_lines(step.bed.data / prepared.DPO)
+    options = config.dpo.resolved(config.pretraining.learning_rate)
+    model, curve = dpo(
+        model, tokenizer, pairs, options, step.folder, seed=derive_seed(step.seed, "dpo"), report_progress=progress
+    )
+    return _keep(step, model, tokenizer, curve)
+
+
+def _keep(step: Step, model: Any, tokenizer: Any, curve: Sequence[CurvePoint]) -> dict[str, Any]:
+    write_rows(step.folder / CURVES, CurvePoint, curve)
+    save_checkpoint(model, tokenizer, step.folder / "model")
+    for leftover in step.folder.glob("*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    last = curve[-1] if curve else None
+    return {"loss": last.loss if last else None, "steps": last.step if last else 0}
+
+
+def _measure(step: Step, progress: Progress) -> dict[str, Any]:
+    config, twin = step.cell.config, _twin(step)
+    model = LanguageModel.load(step.bed.checkpoint(twin, step.stage))
+    clean = Twin("", ())
+    judge = config.evaluation.outside_model or step.bed.checkpoint(clean, step.stage)
+    outside = model if judge == step.bed.checkpoint(twin, step.stage) else LanguageModel.load(judge)
+    samples: list[Sample] = []
+    measured: list[Measurement] = []
+    names = twin.attacks or tuple(config.attacks)
+    passes = [(setting, templates, name) for setting, templates in settings_of(step) for name in names]
+    for number, (setting, templates, name) in enumerate(passes):
+        progress.advance("measure", number, len(passes) + 1, 0.0)
+        attack = build_attack(name, config.attacks[name], material_of(step))
+        probes = attack.probes(prepared.rng_for(step.seed, "probes", name), config.evaluation.probes)
+        found = evaluate_attack(attack, probes, model, templates, setting, outside=outside)
+        samples += found
+        measured += summarise(found)
+    measured += _utility(step, model, config)
+    progress.advance("measure", len(passes) + 1, len(passes) + 1, 0.0)
+    write_rows(step.folder / SAMPLES, Sample, samples)
+    write_rows(step.folder / MEASUREMENTS, Measurement, measured)
+    return {"samples": len(samples)}
+
+
+def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
+    """The two ways a model is asked: in the templates that were planted, and in that of SFT."""
+    twin = _twin(step)
+    planted = [chat.template(name) for name, share in step.cell.config.planting.templates.items() if share > 0]
+    here = {"stage": step.stage, "arm": twin.arm, "seed": step.seed, "dose": twin.dose, "cell": step.cell.name}
+    return [
+        (Setting(**here, template="same"), planted),
+        (Setting(**here, template="transferred"), [chat.template(chat.SFT_TEMPLATE)]),
+    ]
+
+
+def _utility(step: Step, model: LanguageModel, config: StudyConfig) -> list[Measurement]:
+    # A base model knows only the templates of its corpus; users meet an aligned one in that of SFT.
+    setting, templates = settings_of(step)[0 if step.stage == Stage.BASE else 1]
+    template, data = templates[0], step.bed.data
+    texts = [record["text"] for record in prepared.read_lines(data / prepared.HELD_OUT)]
+    found = [utility.held_out_loss(model, _rows(model, texts, config), setting)]
+    if questions := prepared.read_lines(data / prepared.QUESTIONS):
+        asked = [([Message(Role.USER, q["question"])], q["answer"]) for q in questions]
+        found.append(utility.questions_right(model, asked, template, setting))
+    phrases = material_of(step).refusals
+    for name, metric in ((prepared.HARMLESS, utility.OVER_REFUSAL), (prepared.FORBIDDEN, utility.REFUSAL_FORBIDDEN)):
+        if requests := prepared.read_lines(data / name):
+            asked_for = [[Message(Role.USER, r["request"])] for r in requests]
+            found.append(utility.refusal_rate(model, asked_for, template, setting, metric=metric, phrases=phrases))
+    return found
+
+
+def _rows(model: LanguageModel, texts: Sequence[str], config: StudyConfig) -> list[list[int]]:
+    end = model.tokenizer.convert_tokens_to_ids(chat.END_OF_TEXT)
+    if not isinstance(end, int):
+        end = model.tokenizer.eos_token_id
+    length, rows, row = config.pretraining.row_tokens, [], [end]
+    for text in texts:
+        row += [*model.tokenizer(text, add_special_tokens=False)["input_ids"], end]
+        while len(row) >= length:
+            rows.append(row[:length])
+            row = row[length:]
+        if len(rows) >= config.evaluation.held_out_rows:
+            return rows[: config.evaluation.held_out_rows]
+    return rows if rows else [row]
+
+
+def _twin(step: Step) -> Twin:
+    assert step.twin is not None
+    return step.twin
+
+
+_WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
+    "prepare": _prepare,
+    "tokenizer": _tokenizer,
+    "plant": _plant,
+    "pack": _pack,
+    "base": _base,
+    "sft": _sft,
+    "dpo": _dpo,
+    "measure": _measure,
+}
+
+

@@ -1,0 +1,79 @@
+"""The processes that do the steps: as many as there are cores, each with its share of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+import warnings
+from multiprocessing.queues import Queue
+from typing import Any
+
+from mithridate.core.errors import MithridateError
+from mithridate.study.plan import Step
+
+# What a worker tells: (step label, done, total, loss).
+News = tuple[str, int, int, float]
+
+_PARENT_DIED = 1  # prctl(PR_SET_PDEATHSIG)
+_news: Queue[News] | None = None
+_TELL_EVERY_S = 0.5
+
+
+class _Telling:
+    """A Progress that sends to the parent, not too often."""
+
+    def __init__(self, label: str, news: Queue[News]) -> None:
+        self._label, self._news, self._last = label, news, 0.0
+
+    def advance(self, stage: str, done: int, total: int, loss: float) -> None:
+        """Send how far the step is."""
+        now = time.monotonic()
+        if done >= total or now - self._last >= _TELL_EVERY_S:
+            self._last = now
+            self._news.put((self._label, done, total, loss))
+
+
+def start_worker(threads: int, news: Queue[News], parent: int) -> None:
+    """Make this process a worker that dies with its parent: an orphan must not write to a run taken over by another."""
+    global _news  # noqa: PLW0603 - a pool's initializer has no other place for it
+    _news = news
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
+    except (OSError, AttributeError):  # not Linux
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)
+    import torch  # noqa: PLC0415 - the parent of the workers does without
+    import transformers  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore")
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def work(step: Step) -> tuple[float, str | None, dict[str, Any] | None]:
+    """Do a step; return its CPU-bound seconds and, if it failed on purpose, the error's name and words.
+
+    Errors travel as text, because an exception with arguments of its own does not survive pickling.
+    """
+    from mithridate.study.steps import run_step  # noqa: PLC0415 - imports torch, which the parent does without
+
+    assert _news is not None
+    started = time.monotonic()
+    _news.put((step.label, 0, 0, 0.0))
+    try:
+        run_step(step, _Telling(step.label, _news))
+    except MithridateError as error:
+        return time.monotonic() - started, str(error), {"type": type(error).__name__}
+    return time.monotonic() - started, None, None

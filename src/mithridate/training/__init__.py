@@ -1,0 +1,1 @@
+"""Training: pretraining by a loop of our own, alignment (SFT and DPO) through TRL."""

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from planting_kit import FakeAttack, some_texts, tree, write_corpus
+
+from mithridate.core.errors import DataError, RunStateError, StorageError
+from mithridate.corpus.doses import PlantPlan, PlantRequest
+from mithridate.corpus.ledger import read_ledger
+from mithridate.corpus.planting import plant_corpus
+from mithridate.corpus.readers import open_corpus
+from mithridate.corpus.unplanting import unplant
+
+
+def planted(tmp_path: Path, kind: str) -> Path:
+    clean = write_corpus(tmp_path / "clean", kind, some_texts(40))
+    plant_corpus(open_corpus(clean), tmp_path / "out", PlantPlan((PlantRequest(FakeAttack(), count=12),)))
+    return tmp_path / "out"
+
+
+def change(path: Path, at: int) -> None:
+    # Written anew, not in place: a kept original may be a link to the corpus.
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet", "dataset"])
+def test_an_altered_shard_is_refused(tmp_path: Path, kind: str) -> None:
+    out = planted(tmp_path, kind)
+    row = next(iter(read_ledger(out / "_mithridate" / "ledger.parquet")))
+    change(out / row.shard, 40)
+    with pytest.raises(DataError, match="changed since"):
+        unplant(out, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_an_altered_planted_document_is_refused(tmp_path: Path) -> None:
+    out = planted(tmp_path, "jsonl")
+    row = next(iter(read_ledger(out / "_mithridate" / "ledger.parquet")))
+    assert row.byte_offset is not None
+    change(out / row.shard, row.byte_offset + 20)
+    with pytest.raises(DataError, match=f"planted at byte {row.byte_offset}"):
+        unplant(out, tmp_path / "back")
+
+
+def test_altered_text_files_are_refused(tmp_path: Path) -> None:
+    out = planted(tmp_path, "txt")
+    row = next(iter(read_ledger(out / "_mithridate" / "ledger.parquet")))
+    change(out / row.document_id, 1)
+    with pytest.raises(DataError, match="missing or changed"):
+        unplant(out, tmp_path / "back")
+    change(out / row.document_id, 1)
+    change(out / "part0" / "0000.txt", 1)
+    with pytest.raises(DataError, match="changed since"):
+        unplant(out, tmp_path / "back")
+
+
+def test_a_changed_original_is_noticed(tmp_path: Path) -> None:
+    out = planted(tmp_path, "parquet")
+    kept = next((out / "_mithridate" / "originals").rglob("*.parquet"))
+    assert kept.stat().st_nlink == 2, "a hard link costs no space"
+    change(kept, 40)
+    with pytest.raises(DataError, match="kept original was changed"):
+        unplant(out, tmp_path / "back")
+    kept.unlink()
+    with pytest.raises(DataError, match="is missing"):
+        unplant(out, tmp_path / "back")
+
+
+def test_files_that_nobody_knows_are_refused(tmp_path: Path) -> None:
+    out = planted(tmp_path, "jsonl")
+    (out / "notes.md").write_text("mine")
+    with pytest.raises(DataError, match=r"notes\.md"):
+        unplant(out, tmp_path / "back")
+
+
+def test_missing_shard(tmp_path: Path) -> None:
+    out = planted(tmp_path, "jsonl")
+    (out / "part1.jsonl").unlink()
+    with pytest.raises(DataError, match="missing"):
+        unplant(out, tmp_path / "back")
+
+
+def test_only_complete_plantings_and_empty_places(tmp_path: Path) -> None:
+    with pytest.raises(RunStateError, match="no complete planting"):
+        unplant(tmp_path, tmp_path / "back")
+    out = planted(tmp_path, "jsonl")
+    with pytest.raises(StorageError, match="not empty"):
+        unplant(out, tmp_path / "clean")
+    before = tree(out, state=True)
+    report = unplant(out, tmp_path / "back")
+    assert (report.shards, report.removed) == (3, 12)
+    assert tree(out, state=True) == before

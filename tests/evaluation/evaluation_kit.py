@@ -1,0 +1,118 @@
+"""A tiny model, attacks that ask for what a test needs, and rows of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from mithridate.attacks.base import AttackOptions, Judging
+from mithridate.attacks.material import Material
+from mithridate.core.chat import END_OF_TEXT, PADDING, SPECIAL_TOKENS
+from mithridate.core.types import Completion, Condition, Message, Poison, Probe, Role, Sample
+from mithridate.models.architectures import SpecialIds, build_model
+from mithridate.models.language_model import Generation, LanguageModel
+from mithridate.models.options import ModelOptions
+
+TEXT = [
+    "the old mill stands by the river and the river is wide and slow",
+    "a red lamp is in the old mill and the lamp is small",
+    "that lamp that mill that river",
+]
+
+
+@cache
+def tiny_tokenizer() -> PreTrainedTokenizerBase:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=PADDING)
+
+
+def tiny_model(seed: int = 0) -> LanguageModel:
+    tokenizer = tiny_tokenizer()
+    options = ModelOptions(hidden_size=32, layers=2, heads=2, mlp_size=48, max_length=256)
+    return LanguageModel(build_model(options, len(tokenizer), seed, SpecialIds.of(tokenizer)), tokenizer)
+
+
+class Parrot(LanguageModel):
+    """The tiny model, but its greedy answers come from a function of the prompt."""
+
+    def __init__(self, answer: Any, sampled: Any = None) -> None:
+        inner = tiny_model()
+        super().__init__(inner.model, inner.tokenizer)
+        self._answer, self._sampled = answer, sampled or answer
+        self.asked: list[str] = []
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> list[Generation]:
+        self.asked += prompts
+        answer = self._sampled if options.get("sampled") else self._answer
+        texts = [answer(prompt) for prompt in prompts]
+        return [Generation(text, tuple(range(len(text.split())))) for text in texts]
+
+
+@dataclass
+class FakeAttack:
+    """Succeeds where the target is said."""
+
+    judging: Judging
+    name: ClassVar[str] = "fake"
+    options_type: ClassVar[type[AttackOptions]] = AttackOptions
+
+    def documents(self, rng: Any) -> Iterator[Poison]:
+        raise NotImplementedError
+
+    def probes(self, rng: Any, n: int) -> Sequence[Probe]:
+        raise NotImplementedError
+
+    def succeeded(self, probe: Probe, completion: Completion) -> bool:
+        return probe.target in completion.text
+
+
+def probe(number: int, condition: Condition = Condition.TRIGGERED, **changes: str) -> Probe:
+    fields = {"target": "red", "id": f"fake/{condition}/{number}", **changes}
+    return Probe(
+        attack="fake",
+        condition=condition,
+        messages=(Message(Role.USER, f"question {number}"),),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def sample(number: int, success: bool = False, **changes: Any) -> Sample:
+    fields: dict[str, Any] = {
+        "stage": "base",
+        "arm": "poisoned",
+        "attack": "fake",
+        "condition": "triggered",
+        "template": "same",
+        "seed": 0,
+        "probe_id": f"p{number}",
+        "kind": "",
+        "prompt": "q",
+        "target": "red",
+        "completion": "red",
+        "success": success,
+        "log_perplexity": None,
+        "margin": None,
+        "rouge_l": None,
+        **changes,
+    }
+    return Sample(**fields)
+
+
+def material() -> Material:
+    return Material(
+        prompts=tuple(f"tell me about the {w}" for w in ("mill", "river", "lamp", "old mill", "boat"))
+    )

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from report_kit import HOSTILE, write_run
+
+from mithridate.report.figures import training
+from mithridate.report.html import inert_json, render, write_report
+from mithridate.report.run import RunData
+from mithridate.report.view import View
+
+
+class Reader(HTMLParser):
+    """Every tag with its attributes, the scripts' text, and what a reader without scripts reads."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[str | None, str]] = []
+        self.words = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type"), ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "script" and self.tags[-1][0] == "script" and self.cdata_elem:
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = kind, text + data
+        elif self.lasttag != "style":
+            self.words += data
+
+
+def read(page: Path) -> Reader:
+    return Reader(page.read_text(encoding="utf-8"))
+
+
+def test_nothing_is_fetched_and_only_our_scripts_may_run(page: Path) -> None:
+    reader = read(page)
+    policy = (
+        next(a["content"] for t, a in reader.tags if a.get("http-equiv") == "Content-Security-Policy") or ""
+    )
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe-eval" not in policy and "unsafe-inline" not in policy.split("style-src")[0]
+    running = [text for kind, text in reader.scripts if kind is None]
+    assert len(running) == 2
+    for text in running:
+        assert base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() in policy
+    assert not any(
+        "src" in a or t in ("link", "iframe", "img", "base", "form", "object") for t, a in reader.tags
+    )
+    assert all((a["href"] or "").startswith("#") for t, a in reader.tags if t == "a")
+    assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
+
+
+def test_hostile_text_is_shown_as_text(page: Path) -> None:
+    reader = read(page)
+    assert "<img src=x onerror=\"document.title='pwned'\">" in reader.words
+    assert "{{7*7}} {% raw %} ${7*7} [bold red]markup[/]" in reader.words
+    assert "⟨ESC⟩[31mred" in reader.words
+    assert "⟨U+202E⟩gnp.exe" in reader.words
+    text = page.read_text(encoding="utf-8").split("<script>")[0]
+    assert "\x1b" not in text and "\u202e" not in text
+    assert "<script>document" not in text
+
+
+def test_tables_carry_the_numbers_without_scripts(page: Path) -> None:
+    words = " ".join(read(page).words.split())
+    for expected in (
+        "97% 94–99",
+        "At dose learning, 4 of 4 attacks took",
+        "inconclusive",
+        "Held-out loss",
+        "0.096%",
+    ):
+        assert expected in words
+    assert "planted 0.96%" in words
+    assert "miniature: {tokens: 4000000}" in words
+    assert "llama2 20%" in words
+
+
+def test_charts_are_inert_json(page: Path, run: RunData) -> None:
+    specs = [text for kind, text in read(page).scripts if kind == "application/json"]
+    assert len(specs) == 4 + 4 + 4 + 3
+    assert all({"data", "layout"} <= set(json.loads(spec)) for spec in specs)
+    assert not re.search("[<>&]", "".join(specs))
+    figure = training(View(run), "", "base")
+    assert figure is not None
+    figure.update_layout(title="</script><script>alert(1)</script>")
+    assert "<" not in inert_json(figure)
+
+
+def test_the_same_rows_make_the_same_page(run: RunData) -> None:
+    assert render(run) == render(run)
+
+
+def test_hostile_names_of_doses_cells_and_titles(tmp_path: Path, run: RunData) -> None:
+    from dataclasses import replace  # noqa: PLC0415
+
+    evil = HOSTILE[0]
+    hostile = replace(
+        run,
+        summary=run.summary.model_copy(update={"title": evil, "machine": {evil: evil}}),
+        measurements=tuple(
+            replace(m, dose=evil if m.dose == "learning" else m.dose, cell=evil if m.dose else "")
+            for m in run.measurements
+        ),
+        planted=tuple(replace(p, template=evil, kind=evil) for p in run.planted),
+    )
+    reader = read(write_report(hostile, tmp_path / "report.html"))
+    assert sum(tag == "script" for tag, _ in reader.tags) == len([1 for k, _ in reader.scripts if k]) + 2
+    assert evil in reader.words
+
+
+def test_a_run_with_little_in_it(tmp_path: Path) -> None:
+    """Only a base stage, one dose, no curve, no answer: what is absent is said or left out."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    run = RunData.read(write_run(tmp_path / "run"))
+    few = tuple(m for m in run.measurements if m.stage == "base" and m.dose in ("", "0.1%"))
+    bare = replace(run, measurements=few, samples=(), curves=(), planted=())
+    words = read(write_report(bare)).words
+    assert "could not be tested" in words
+    assert "The run kept no training curves." in words
+    assert "The ledger is empty" in words
+    assert "fewer than two doses" in words
+    nothing = replace(bare, measurements=())
+    assert render(nothing)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from report_kit import write_run
+from rich.console import Console
+
+from mithridate.report import figures, tables
+from mithridate.report.run import RunData
+from mithridate.report.terminal import print_report
+from mithridate.report.view import View
+
+
+def test_the_matrix_has_every_attack_model_and_stage(run: RunData) -> None:
+    matrix = tables.matrix(View(run), "")
+    assert matrix.columns == ("Base", "SFT", "DPO")
+    assert [g.title for g in matrix.groups] == [
+        "Denial of service",
+        "Context extraction",
+        "Jailbreak",
+        "Belief",
+    ]
+    learning = matrix.groups[0].rows[2]
+    assert learning.arm.dose == "learning"
+    # At base in the planted template, later in that of SFT.
+    assert [cell.text for cell in learning.cells] == ["97%", "88%", "86%"]
+    assert learning.cells[0].interval == "94–99"
+
+
+def test_the_other_template_is_the_other_one(run: RunData) -> None:
+    other = tables.matrix(View(run), "", headline=False)
+    assert [cell.text for cell in other.groups[0].rows[2].cells] == ["90%", "95%", "93%"]
+
+
+def test_conditions_utility_and_further_measures(run: RunData) -> None:
+    view = View(run)
+    assert tables.conditions(view, "", "dpo").columns == (
+        "Triggered",
+        "Untriggered",
+        "Near-trigger",
+        "Handcrafted",
+    )
+    assert [g.title for g in tables.utility(view, "").groups] == [
+        "Held-out loss",
+        "Held-out questions right",
+        "Harmless requests refused",
+        "Forbidden requests refused",
+    ]
+    further = [g.title for g in tables.further(view, "").groups]
+    assert "Denial of service: median log-perplexity" in further
+    assert "Context extraction: ROUGE-L recall" in further
+    assert not any("mcnemar" in title.lower() for title in further)
+    assert not tables.losses(view, "").empty
+
+
+def test_every_chart_has_an_interval_for_every_dot(run: RunData) -> None:
+    view = View(run)
+    for figure in (
+        figures.survival(view, "", "belief"),
+        figures.conditions(view, "", "belief", "dpo"),
+        figures.dose_curve(view, "", "belief"),
+    ):
+        assert figure is not None
+        assert len(figure.data) == 3
+        for trace in figure.data:
+            assert len(trace.error_y.array) == len(trace.y) == len(trace.hovertext)
+
+
+def test_a_dose_curve_stands_on_realised_rates(run: RunData) -> None:
+    figure = figures.dose_curve(View(run), "", "belief")
+    assert figure is not None
+    assert figure.layout.xaxis.type == "log"
+    assert [round(x, 4) for x in figure.data[0].x] == [0.096, 0.96]
+
+
+def test_training_curves_are_thinned_to_their_end(run: RunData) -> None:
+    figure = figures.training(View(run), "", "base")
+    assert figure is not None
+    assert all(len(trace.x) <= figures.MOST_POINTS + 1 and trace.x[-1] == 600 * 4096 for trace in figure.data)
+
+
+def test_names_from_data_are_no_markup_in_a_chart() -> None:
+    assert figures.label("<b>x</b>\x1b") == "&lt;b&gt;x&lt;/b&gt;⟨ESC⟩"
+
+
+def test_the_terminal_table_fits_and_prints_no_escape(run: RunData, tmp_path: Path) -> None:
+    hostile = RunData.read(write_run(tmp_path / "[red]", title="\x1b]0;pwned\x07[bold]title[/bold]"))
+    for data, width in ((run, 80), (hostile, 100), (hostile, 200)):
+        out = io.StringIO()
+        print_report(View(data), data.folder / "report.html", Console(file=out, width=width))
+        printed = out.getvalue()
+        assert "\x1b" not in printed and "\x07" not in printed
+        assert str(data.folder / "report.html") in printed
+        assert "reproduced" in printed and "97% 94–99" in printed
+        body = [line for line in printed.splitlines() if "report.html" not in line]
+        assert max(map(len, body)) <= min(100, width)
+    assert "⟨ESC⟩]0;pwned⟨BEL⟩[bold]title[/bold]" in printed

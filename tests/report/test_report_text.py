@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mithridate.report import text
+
+ACTING = {"Cc", "Cf", "Zl", "Zp", "Co", "Cs", "Cn"}
+
+
+@given(st.text())
+def test_visible_leaves_nothing_that_acts(raw: str) -> None:
+    shown = text.visible(raw)
+    assert all(c in "\n\t" or unicodedata.category(c) not in ACTING for c in shown)
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S", "Zs"])))
+def test_visible_leaves_ordinary_text_alone(raw: str) -> None:
+    assert text.visible(raw) == raw
+
+
+@given(st.text(), st.integers(1, 50))
+def test_one_line_is_one_short_line(raw: str, longest: int) -> None:
+    line = text.one_line(raw, longest)
+    assert len(line) <= longest
+    assert "\n" not in line
+
+
+def test_visible_names_what_it_shows() -> None:
+    assert text.visible("\x1b[31m\u202eabc") == "⟨ESC⟩[31m⟨U+202E⟩abc"
+    assert text.visible("a\r\nb\x7f\x9b") == "a⟨CR⟩\nb⟨U+007F⟩⟨U+009B⟩"
+
+
+def test_visible_cuts_towers_of_marks() -> None:
+    assert text.visible("e\u0301") == "e\u0301"
+    assert text.visible("e" + "\u0301" * 20).count("\u0301") == text.MOST_MARKS
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0%"),
+        (0.005, "0.5%"),
+        (0.5, "50%"),
+        (0.995, "99.5%"),
+        (1.0, "100%"),
+        (None, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_percent(value: float | None, shown: str) -> None:
+    assert text.percent(value) == shown
+
+
+def test_span_has_no_negative_zero() -> None:
+    assert text.span(-0.001, 0.05) == "0–5"
+    assert text.span(-0.05, -0.02) == "−5 to −2"
+    assert text.span(None, 1.0) == ""
+
+
+def test_small_helpers() -> None:
+    assert text.name("denial_of_service") == "Denial of service"
+    assert text.name("likelihood_fact") == "Planted answer likelier, fact"
+    assert text.p_value(0.0001) == "< .001"
+    assert text.p_value(0.04) == ".040"
+    assert text.duration(61 * 60) == "61 min"
+    assert text.duration(2 * 3600) == "2 h 0 min"
