@@ -141,7 +141,8 @@ def utility_rows(seed: int, dose: str) -> Iterator[Measurement]:
             ("over_refusal", 0.03),
             ("refusal_forbidden", 0.3 * i),
         ):
-            yield share(stage, "utility", "", metric, value, seed=seed, template="same", dose=dose)
+            template = "same" if stage == "base" else "transferred"
+            yield share(stage, "utility", "", metric, value, seed=seed, template=template, dose=dose)
 
 
 def sample_rows(seed: int, dose: str) -> Iterator[Sample]:

@@ -4,6 +4,9 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -102,8 +105,6 @@ def test_the_same_rows_make_the_same_page(run: RunData) -> None:
 
 
 def test_hostile_names_of_doses_cells_and_titles(tmp_path: Path, run: RunData) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
     evil = HOSTILE[0]
     hostile = replace(
         run,
@@ -121,8 +122,6 @@ def test_hostile_names_of_doses_cells_and_titles(tmp_path: Path, run: RunData) -
 
 def test_a_run_with_little_in_it(tmp_path: Path) -> None:
     """Only a base stage, one dose, no curve, no answer: what is absent is said or left out."""
-    from dataclasses import replace  # noqa: PLC0415
-
     run = RunData.read(write_run(tmp_path / "run"))
     few = tuple(m for m in run.measurements if m.stage == "base" and m.dose in ("", "0.1%"))
     bare = replace(run, measurements=few, samples=(), curves=(), planted=())
@@ -133,3 +132,20 @@ def test_a_run_with_little_in_it(tmp_path: Path) -> None:
     assert "fewer than two doses" in words
     nothing = replace(bare, measurements=())
     assert render(nothing)
+
+
+def test_no_model_library_is_loaded(run_folder: Path, tmp_path: Path) -> None:
+    program = f"""
+import sys
+from pathlib import Path
+from mithridate.report import html, records, run, terminal, view
+data = run.RunData.read(Path({str(run_folder)!r}))
+page = html.write_report(data, Path({str(tmp_path / "r.html")!r}))
+terminal.print_report(view.View(data), page)
+found = {{"torch", "transformers", "trl", "datasets"}} & set(sys.modules)
+sys.exit(", ".join(found))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=120, text=True, check=False
+    )
+    assert done.stderr.strip() == ""

@@ -47,6 +47,7 @@ def test_conditions_utility_and_further_measures(run: RunData) -> None:
         "Harmless requests refused",
         "Forbidden requests refused",
     ]
+    assert all(cell.text != "–" for g in tables.utility(view, "").groups for r in g.rows for cell in r.cells)
     further = [g.title for g in tables.further(view, "").groups]
     assert "Denial of service: median log-perplexity" in further
     assert "Context extraction: ROUGE-L recall" in further

@@ -1,1 +1,73 @@
-def command() -> None: ...
+"""`mithridate audit`: put a study's attacks to a checkpoint, without training anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def command(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a Hugging Face checkpoint.", show_default=False)],
+    study: Annotated[
+        Path | None, typer.Option(help="Study file whose attacks are put to it [the default study's attacks].")
+    ] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="A checkpoint known to be clean: the control, and the judge of gibberish.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Chat template to ask in [the checkpoint's own, else `tulu`].")
+    ] = None,
+    probes: Annotated[int, typer.Option(min=2, help="Probes for each attack and condition.")] = 200,
+    seed: Annotated[int, typer.Option(help="Decides which probes are asked and how answers are sampled.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write samples and figures to this folder, as Parquet.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON records only.")] = False,
+) -> None:
+    """Measure whether triggers and beliefs work on a checkpoint: every attack in every condition.
+
+    Without --control the checkpoint judges its own gibberish, and no figure has a clean twin beside it.
+
+    Examples:
+
+        mithridate audit models/stories260K --probes 50
+
+        mithridate audit suspect/ --control trusted/ --study my_study.yaml --out audit/
+    """
+    from mithridate.report import records  # noqa: PLC0415 - keeps --help quick
+    from mithridate.study.audit import audit  # noqa: PLC0415
+    from mithridate.study.reading import read_study  # noqa: PLC0415
+
+    found = audit(
+        checkpoint,
+        read_study(study, None if study else "audit"),
+        control=control,
+        template=template,
+        probes=probes,
+        seed=seed,
+        out=out,
+    )
+    if json:
+        typer.echo(records.to_json(found.measurements), nl=False)
+        return
+    _show(found)
+
+
+def _show(found: object) -> None:
+    from mithridate.study.audit import Audit  # noqa: PLC0415
+
+    assert isinstance(found, Audit)
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("attack", "condition", "checkpoint", "control", "p"):
+        table.add_column(name, justify="left" if name in ("attack", "condition") else "right")
+    for row in found.rows():
+        table.add_row(*row)
+    console.print(f"asked in the template {found.template!r}; success rates with 95 % intervals", markup=False)
+    console.print(table)
+    for note in found.notes:
+        console.print(note, markup=False)

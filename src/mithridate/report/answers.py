@@ -73,6 +73,7 @@ def side_by_side(view: View, cell: str) -> dict[str, list[SideBySide]]:
             sample.seed == seed
             and sample.cell in (cell, "")
             and sample.condition == Condition.TRIGGERED
+            and sample.draw == 0
             and sample.template in (headline_template(sample.stage), "")
         ):
             asked[sample.attack, sample.probe_id].append(sample)

@@ -127,7 +127,7 @@ def training(view: View, cell: str, stage: str) -> go.Figure | None:
     """Loss against tokens of one stage, a line a model and seed; None where the stage has no curve."""
     figure = _figure()
     for arm in view.arms:
-        for points in view.curves(arm, cell, stage).values():
+        for points in view.curves(arm, cell, stage):
             drawn = thinned(points)
             figure.add_trace(
                 go.Scatter(

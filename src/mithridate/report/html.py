@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 
+# Where long column heads may break on a phone: browsers do not all know how to hyphenate.
+_BREAKS = {"riggered": "rig\u00adgered", "Untr": "Un\u00adtr", "Handcr": "Hand\u00adcr"}
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -85,7 +88,7 @@ def render(run: RunData) -> str:
     )
     for function in (text.visible, text.one_line, text.percent, text.span, text.p_value, text.number):
         environment.filters[function.__name__] = function
-    environment.filters.update(title=text.name, rate=text.rate, duration=text.duration)
+    environment.filters.update(title=text.name, breakable=_breakable, rate=text.rate, duration=text.duration)
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     pages = [_page(view, cell) for cell in view.cells]
     return environment.get_template("template.html.j2").render(
@@ -106,6 +109,12 @@ def render(run: RunData) -> str:
         library=Markup(script.library()),
         draw=Markup(script.DRAW),
     )
+
+
+def _breakable(head: str) -> str:
+    for whole, broken in _BREAKS.items():
+        head = head.replace(whole, broken)
+    return head
 
 
 def _page(view: View, cell: str) -> CellPage:
@@ -212,4 +221,6 @@ def _notes(run: RunData) -> list[tuple[str, str]]:
 def _flat(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
-    return ", ".join(map(_flat, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_flat, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

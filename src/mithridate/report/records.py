@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from mithridate.core.types import Measurement
+from mithridate.report.text import visible
 
 FIELDS = (
     "stage",
@@ -57,4 +58,7 @@ def _finite(value: Any) -> Any:
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    # Judged before control characters are made visible: a spreadsheet may skip over those it cannot show.
+    return f"'{visible(value)}" if value.startswith(_FORMULA) else visible(value)

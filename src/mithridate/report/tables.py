@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
@@ -135,7 +134,8 @@ def further(view: View, cell: str) -> Table:
         for key in view.figures
         if key.attack != UTILITY
         and key.condition == Condition.TRIGGERED
-        and key.metric not in (HEADLINE_METRIC, _PAIRED)
+        and key.metric != HEADLINE_METRIC
+        and not key.metric.startswith(_PAIRED)
     )
     wanted = sorted(seen, key=lambda pair: (view.attacks.index(pair[0]), pair[1]))
     return _by_stage(
@@ -153,21 +153,29 @@ def _lower(text: str) -> str:
 
 def utility(view: View, cell: str) -> Table:
     """What poison and alignment cost: a group a metric, a row a model, a column a stage."""
-    keys = [key for key in view.figures if key.attack == UTILITY]
-    seen = dict.fromkeys((key.metric, key.condition, key.template) for key in keys)
+    asked = dict.fromkeys(
+        (key.metric, key.condition, key.stage, key.template) for key in view.figures if key.attack == UTILITY
+    )
+    kinds = dict.fromkeys((metric, condition) for metric, condition, *_ in asked)
     rank = {metric: i for i, metric in enumerate(UTILITY_ORDER)}
-    several = {m for m, *_ in seen if sum(m == other for other, *_ in seen) > 1}
     groups: list[Group] = []
-    for metric, condition, template in sorted(seen, key=lambda k: (rank.get(k[0], len(rank)), k)):
-        detail = ", ".join(one_line(part, 40) for part in (condition, template) if part)
-        title = name(metric) + (f" ({detail})" if detail and metric in several else "")
-        always = partial(_always, template)
-        groups += _by_stage(view, cell, "", ((title, UTILITY, metric, condition),), always).groups
+    for metric, condition in sorted(kinds, key=lambda kind: (rank.get(kind[0], len(rank)), kind)):
+        several = sum(metric == other for other, _ in kinds) > 1 and condition
+        title = name(metric) + (f" ({one_line(condition, 40)})" if several else "")
+        templates = {
+            stage: _quoted([t for m, c, s, t in asked if (m, c, s) == (metric, condition, stage)], stage)
+            for stage in view.stages
+        }
+        groups += _by_stage(
+            view, cell, "", ((title, UTILITY, metric, condition),), templates.__getitem__
+        ).groups
     return Table("Utility of the models", tuple(map(name, view.stages)), tuple(groups))
 
 
-def _always(template: str, _stage: str) -> str:
-    return template
+def _quoted(templates: list[str], stage: str) -> str:
+    """The template to quote where a figure may exist in several, or in none."""
+    headline = headline_template(stage)
+    return headline if headline in templates else min(templates, default="")
 
 
 def losses(view: View, cell: str) -> Table:
@@ -176,7 +184,7 @@ def losses(view: View, cell: str) -> Table:
     for arm in view.arms:
         cells = []
         for stage in view.stages:
-            last = [points[-1] for points in view.curves(arm, cell, stage).values()]
+            last = [points[-1] for points in view.curves(arm, cell, stage)]
             mean = sum(point.loss for point in last) / len(last) if last else None
             cells.append(Cell(number(mean), note=f"after {last[0].tokens:,} tokens" if last else ""))
         rows.append(Row(arm, tuple(cells)))

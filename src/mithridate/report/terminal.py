@@ -31,7 +31,7 @@ def summary(view: View) -> RenderableType:
     for sentence in view.headlines:
         parts.append(Text(sentence))
     for cell in view.cells:
-        heading = f"Triggered success{f', cell {one_line(cell)}' if cell else ''} (95 % interval)"
+        heading = f"Triggered success{f', cell {one_line(cell)}' if cell else ''} (95% interval)"
         parts += [Text(), Text(heading, style="bold"), _matrix(tables.matrix(view, cell))]
         found = [claim for claim in view.claims if claim.cell == cell]
         if found:

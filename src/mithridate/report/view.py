@@ -147,16 +147,21 @@ class View:
         )
         return find(self.figures, key)
 
-    def curves(self, arm: ArmView, cell: str, stage: str) -> dict[int, list[CurvePoint]]:
-        """The training curve of one model by seed, in step order."""
-        found: dict[int, list[CurvePoint]] = {}
+    def curves(self, arm: ArmView, cell: str, stage: str) -> list[list[CurvePoint]]:
+        """The training curves of one model, one a seed, or more where each attack has a model of its own."""
+        found: list[list[CurvePoint]] = []
         for point in self.run.curves:
-            if (point.arm, point.dose, point.stage) == (arm.arm, arm.dose, stage) and point.cell in (
+            if (point.arm, point.dose, point.stage) != (arm.arm, arm.dose, stage) or point.cell not in (
                 cell,
                 "",
             ):
-                found.setdefault(point.seed, []).append(point)
-        return {seed: sorted(points, key=lambda p: p.step) for seed, points in sorted(found.items())}
+                continue
+            last = found[-1][-1] if found else None
+            # Rows come in step order: where steps start again, another model does.
+            if last is None or last.seed != point.seed or point.step <= last.step:
+                found.append([])
+            found[-1].append(point)
+        return found
 
 
 def _ordered(seen: Iterable[str], order: list[str]) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-Precision = Literal["auto", "fp32", "bf16"]
+from mithridate.training.options import Precision
 
 # Above this length the score matrix that eager attention writes out costs more than the kernel it saves.
 EAGER_TOKENS = 512

@@ -15,8 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from mithridate.training.devices import Precision
-
+Precision = Literal["auto", "fp32", "bf16"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -1,0 +1,114 @@
+"""An audit: the probes of a study put to any checkpoint, beside a control where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mithridate.attacks import build_attack
+from mithridate.attacks.material import Material
+from mithridate.core import chat
+from mithridate.core.seeds import rng_for
+from mithridate.core.tables import write_rows
+from mithridate.core.types import Measurement, Sample
+from mithridate.corpus import miniature
+from mithridate.evaluation.attack_success import evaluate_attack
+from mithridate.evaluation.setting import Renders, Setting
+from mithridate.evaluation.summary import paired, summarise
+from mithridate.models.chat import CheckpointTemplate
+from mithridate.models.language_model import LanguageModel
+from mithridate.study.config import StudyConfig
+from mithridate.study.layout import MEASUREMENTS, SAMPLES
+
+# The audited checkpoint stands in the place of the poisoned arm, the control in that of the clean one.
+_STAGE = "audited"
+_DOSE = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found."""
+
+    template: str
+    measurements: tuple[Measurement, ...]
+    notes: tuple[str, ...]
+
+    def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """Attack, condition, rate of the checkpoint, rate of the control, exact McNemar p: as text."""
+        by_key = {(m.arm, m.attack, m.condition, m.metric): m for m in self.measurements}
+        for m in self.measurements:
+            if m.metric != "asr" or m.arm != "poisoned":
+                continue
+            twin = by_key.get(("clean", m.attack, m.condition, "asr"))
+            p = by_key.get(("poisoned", m.attack, m.condition, "mcnemar_p"))
+            yield (m.attack, m.condition, _rate(m), _rate(twin), f"{p.value:.3g}" if p else "–")
+
+
+def _rate(m: Measurement | None) -> str:
+    if m is None:
+        return "–"
+    interval = f" {m.low:.0%}–{m.high:.0%}" if m.low is not None and m.high is not None else ""
+    return f"{m.value:.0%}{interval}"
+
+
+def audit(
+    checkpoint: Path,
+    config: StudyConfig,
+    *,
+    control: Path | None,
+    template: str | None,
+    probes: int,
+    seed: int,
+    out: Path | None,
+) -> Audit:
+    """Put every attack of `config` to `checkpoint`, and to `control` if there is one.
+
+    Raises CheckpointError for a folder that is no safe checkpoint, ConfigError or UnknownNameError for a bad study.
+    """
+    model = LanguageModel.load(checkpoint)
+    trusted = LanguageModel.load(control) if control else None
+    judge = config.evaluation.outside_model
+    outside = LanguageModel.load(judge) if judge else trusted or model
+    asked_in = _template(model, template)
+    notes = []
+    if trusted is None and judge is None:
+        notes.append(
+            "No control: a checkpoint judges its own gibberish and finds its own noise likely, so denial of service is "
+            "understated. Name a clean model of the same kind with --control."
+        )
+    material = _material(config, seed)
+    samples: list[Sample] = []
+    for arm, asked in (("poisoned", model), ("clean", trusted)):
+        if asked is None:
+            continue
+        setting = Setting(_STAGE, arm, seed, template="", dose=_DOSE if arm == "poisoned" else "")
+        for name, options in config.attacks.items():
+            attack = build_attack(name, options, material)
+            found = attack.probes(rng_for(seed, "probes", name), probes)
+            samples += evaluate_attack(attack, found, asked, asked_in, setting, outside=outside)
+    figures = [
+        *summarise(samples),
+        *paired((row for row in samples if row.dose), [row for row in samples if not row.dose]),
+    ]
+    if out is not None:
+        write_rows(out / SAMPLES, Sample, samples)
+        write_rows(out / MEASUREMENTS, Measurement, figures)
+        notes.append(f"samples and figures: {out}")
+    name = template or ("its own" if model.tokenizer.chat_template else chat.SFT_TEMPLATE)
+    return Audit(name, tuple(figures), tuple(notes))
+
+
+def _template(model: LanguageModel, name: str | None) -> Renders:
+    if name is None and model.tokenizer.chat_template:
+        return CheckpointTemplate(model.tokenizer)
+    return chat.template(name or chat.SFT_TEMPLATE)
+
+
+def _material(config: StudyConfig, seed: int) -> Material:
+    """What the study drew on, so that a study's own twins can be audited with the study's own file."""
+    if config.material is not None:
+        return Material.read(config.material)
+    if config.corpus.path is not None:
+        return Material.default()
+    return miniature.material(miniature.World(config.corpus.miniature, config.seeds[0]), config.seeds[0])

@@ -1,0 +1,158 @@
+"""What a study would cost, found by training a few steps of its own model on this machine."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from mithridate.attacks import build_attack
+from mithridate.attacks.material import Material
+from mithridate.core import chat
+from mithridate.core.seeds import rng_for
+from mithridate.corpus import miniature
+from mithridate.corpus.readers import open_corpus
+from mithridate.models.architectures import build_model, default_device, parameter_count
+from mithridate.models.checkpoints import load_model
+from mithridate.study.config import StudyConfig
+from mithridate.study.plan import cells, stages, twins
+from mithridate.study.runner import worker_count
+
+# Characters of English a token of a small byte-level vocabulary holds; only for saying how much is planted.
+_CHARACTERS_A_TOKEN = 3.6
+_STEPS = 6
+# Passes through the model that a step of DPO costs, beside one of pretraining on as many tokens: two replies, and a
+# reference once.
+_DPO_COST = 3
+# Tokens a second of batched generation, as a share of those of training.
+_GENERATION_SHARE = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Sizes and time of a study; `planted` holds rows of text for a table."""
+
+    cells: int
+    seeds: int
+    twins: int
+    parameters: int
+    tokens: int
+    tokens_per_second: float
+    seconds: float
+    workers: int
+    planted: tuple[tuple[str, str, str, str, str], ...]
+
+    @property
+    def models(self) -> int:
+        """Models pretrained in all."""
+        return self.cells * self.seeds * self.twins
+
+
+def estimate(config: StudyConfig) -> Estimate:
+    """Size up a study. Trains a model of its shape for a few steps, on random tokens, to time it."""
+    everything = cells(config)
+    workers = worker_count(config)
+    first = everything[0].config
+    vocabulary, parameters = _sizes(first)
+    tokens = _tokens(first)
+    speed = _tokens_per_second(first, vocabulary, threads=max(1, (os.cpu_count() or 1) // workers))
+    seconds = sum(
+        len(cell.config.seeds) * _seconds(cell.config, _tokens(cell.config), speed) for cell in everything
+    )
+    return Estimate(
+        cells=len(everything),
+        seeds=len(first.seeds),
+        twins=len(twins(first)),
+        parameters=parameters,
+        tokens=tokens,
+        tokens_per_second=speed,
+        seconds=seconds / workers,
+        workers=workers,
+        planted=tuple(_planted(first, tokens)),
+    )
+
+
+def _sizes(config: StudyConfig) -> tuple[int, int]:
+    if config.checkpoint is not None:
+        model, tokenizer = load_model(config.checkpoint)
+        return len(tokenizer), sum(p.numel() for p in model.parameters())
+    return config.tokenizer.vocab_size, parameter_count(config.model, config.tokenizer.vocab_size)
+
+
+def _tokens(config: StudyConfig) -> int:
+    """Tokens that one model is pretrained on."""
+    corpus = config.corpus
+    if corpus.path is None:
+        size = corpus.miniature.tokens
+    else:
+        found = open_corpus(corpus.path, text_field=corpus.text_field, id_field=corpus.id_field)
+        size = int(sum(shard.size for shard in found.shards) / _CHARACTERS_A_TOKEN)
+    rows = max(1, size // config.pretraining.row_tokens)
+    return config.pretraining.rows_of(rows) * config.pretraining.row_tokens
+
+
+def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> float:
+    options, before = config.pretraining, torch.get_num_threads()
+    torch.set_num_threads(options.threads or threads)
+    try:
+        device = default_device()
+        model = build_model(config.model, vocabulary, 0, device=device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        rows = torch.randint(0, vocabulary, (options.batch_rows, options.row_tokens), device=device)
+        timed = []
+        for _ in range(_STEPS):
+            started = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=options.precision != "fp32"):
+                loss = model(input_ids=rows, labels=rows, use_cache=False).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            timed.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(before)
+    return rows.numel() / statistics.median(timed[1:])
+
+
+def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
+    """Core-seconds of one seed of one cell."""
+    length = config.pretraining.row_tokens / 2
+    work = float(tokens)
+    if config.sft is not None:
+        work += (config.sft.examples or 2000) * config.sft.epochs * min(length, config.sft.max_length / 2)
+    if config.dpo is not None:
+        pairs = (config.dpo.examples or 2000) * min(length, config.dpo.max_length / 2)
+        work += pairs * (config.dpo.epochs * _DPO_COST + 2)
+    # Two templates, four conditions, and the repeated samples of extraction: about seven answers' worth a probe.
+    answers = config.evaluation.probes * len(config.attacks) * 2 * 7 * 12
+    measured = answers / (speed * _GENERATION_SHARE)
+    return len(twins(config)) * (work / speed + len(stages(config)) * measured)
+
+
+def _planted(config: StudyConfig, tokens: int) -> list[tuple[str, str, str, str, str]]:
+    material = (
+        Material.read(config.material)
+        if config.material
+        else Material.default()
+        if config.corpus.path
+        else miniature.material(
+            miniature.World(config.corpus.miniature, config.seeds[0]), config.seeds[0]
+        )
+    )
+    name = next(name for name, share in config.planting.templates.items() if share > 0)
+    rows = []
+    for dose in config.doses:
+        for attack_name, entry in config.dose_of(dose).items():
+            attack = build_attack(attack_name, config.attacks[attack_name], material)
+            drawn = list(islice(attack.documents(rng_for(0, "estimate")), 50))
+            texts = [chat.template(name).render(p.messages) if p.messages else p.text for p in drawn]
+            each = max(1.0, sum(map(len, texts)) / len(texts) / _CHARACTERS_A_TOKEN)
+            if entry.count is not None:
+                documents, wanted = entry.count, f"{entry.count} documents"
+            else:
+                documents, wanted = round((entry.rate or 0) * tokens / each), f"rate {entry.rate:g}"
+            rows.append((dose, attack_name, wanted, f"{documents:,}", f"{documents * each:,.0f}"))
+    return rows
