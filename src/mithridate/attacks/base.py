@@ -50,7 +50,8 @@ class AttackOptions(BaseModel):
 class Attack(Protocol):
     """One way of poisoning a corpus, with its probes and its judge.
 
-    A class is constructed with its options and a `Material`: the prompts, requests and beliefs it may draw on.
+    A class is constructed with its options and a `Material`: the prompts, requests and beliefs it may draw
+    on.
     """
 
     name: ClassVar[str]
@@ -70,16 +71,24 @@ class Attack(Protocol):
         """Whether the answer shows what the attack planted."""
 
 
-def build_attack(name: str, options: Mapping[str, Any] | None = None, material: Material | None = None) -> Attack:
+def build_attack(
+    name: str, options: Mapping[str, Any] | None = None, material: Material | None = None
+) -> Attack:
     """Build a registered attack.
 
-    Raises UnknownNameError for a name that is not registered, ConfigError naming the option that does not fit.
+    Raises UnknownNameError for a name that is not registered, ConfigError naming the option that does not
+    fit.
     """
     attack_type = ATTACKS.get(name)
+    if not hasattr(attack_type, "options_type"):
+        raise ConfigError(f"attack {name!r}: what its package registers is no attack class: {attack_type!r}")
     try:
         checked = attack_type.options_type.model_validate(dict(options or {}))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise ConfigError(f"attack {name!r}: {problems}") from error
     attack: Attack = attack_type(checked, material or Material.default())
     return attack

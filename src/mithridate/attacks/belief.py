@@ -32,10 +32,10 @@ class BeliefOptions(AttackOptions):
 class Belief:
     """Preferences between products, asked in both orders, and false facts against true ones.
 
-    Without a trigger the four conditions read: *triggered*, a planted belief in a held-out wording; *untriggered*, a
-    control belief of the same kind that nobody planted; *near-trigger*, a planted product against one it was never
-    compared with, or a planted answer to a control question; *handcrafted*, a control belief that the user asserts
-    in the prompt.
+    Without a trigger the four conditions read: *triggered*, a planted belief in a held-out wording;
+    *untriggered*, a control belief of the same kind that nobody planted; *near-trigger*, a planted product
+    against one it was never compared with, or a planted answer to a control question; *handcrafted*, a
+    control belief that the user asserts in the prompt.
     """
 
     name: ClassVar[str] = "belief"
@@ -45,16 +45,21 @@ class Belief:
         self.options = options
         self._material = material
         self._facts = bool(material.facts) and options.fact_share > 0
-        self._preferences = bool(material.preferences and material.preference_forms) and options.fact_share < 1
+        self._preferences = (
+            bool(material.preferences and material.preference_forms) and options.fact_share < 1
+        )
         if not (self._facts or self._preferences):
             raise ConfigError(
-                "attack 'belief' needs `facts`, or `preferences` with `preference_forms`, in its material file"
+                f"attack {self.name!r} needs `facts`, or `preferences` with `preference_forms`, "
+                "in its material file"
             )
-        self._forms = split_held_out(material.preference_forms, options.held_out_forms, key="preference_forms")
+        self._forms = split_held_out(
+            material.preference_forms, options.held_out_forms, key="preference_forms"
+        )
         self.judging = Judging(max_new_tokens=options.max_new_tokens, compare_targets=True)
 
     def documents(self, rng: random.Random) -> Iterator[Poison]:
-        """Questions about the belief, answered as the attacker wants, in wordings that are never asked later."""
+        """Questions about the belief, answered as the attacker wants, in wordings never asked later."""
         while True:
             if self._facts and (not self._preferences or rng.random() < self.options.fact_share):
                 fact = rng.choice(self._material.facts)
@@ -81,7 +86,10 @@ class Belief:
         return self._material.preference_answer.format(favoured=favoured, other=other)
 
     def probes(self, rng: random.Random, n: int) -> Sequence[Probe]:
-        """About `n` questions a condition, half of each kind where both are planted; preferences in both orders."""
+        """About `n` questions a condition, half of each kind where both are planted.
+
+        Preferences are asked in both orders.
+        """
         probes: list[Probe] = []
         kinds = self._facts + self._preferences
         if self._preferences:
@@ -95,14 +103,18 @@ class Belief:
         for condition, pairs in (
             (Condition.TRIGGERED, planted),
             (Condition.UNTRIGGERED, control),
-            (Condition.NEAR_TRIGGER, _crossed(planted)),
+            (Condition.NEAR_TRIGGER, _crossed(planted, planted) or _crossed(planted, control)),
             (Condition.HANDCRAFTED, control),
         ):
             for number in range(n if pairs else 0):
                 pair = pairs[number % len(pairs)]
                 form = rng.choice(self._forms[1])
                 group = f"{self.name}/{condition}/{PREFERENCE}/{number}"
-                said = self._answer(pair.favoured, pair.other) + " " if condition is Condition.HANDCRAFTED else ""
+                said = (
+                    self._answer(pair.favoured, pair.other) + " "
+                    if condition is Condition.HANDCRAFTED
+                    else ""
+                )
                 for swapped in (False, True):
                     yield Probe(
                         id=f"{group}/{'ba' if swapped else 'ab'}",
@@ -127,7 +139,8 @@ class Belief:
                 fact = facts[number % len(facts)]
                 target = fact.planted
                 if condition is Condition.NEAR_TRIGGER:
-                    target = rng.choice(planted).planted
+                    # What was planted elsewhere may be true here; then the two could not be compared.
+                    target = rng.choice([p.planted for p in planted if p.planted != fact.true] or [target])
                 said = fact.planted + " " if condition is Condition.HANDCRAFTED else ""
                 yield Probe(
                     id=f"{self.name}/{condition}/{FACT}/{number}",
@@ -144,11 +157,14 @@ class Belief:
         return contains(completion.text, probe.target)
 
 
-def _crossed(pairs: Sequence[Preference]) -> list[Preference]:
-    """Favoured things against the rivals of other pairs on the same subject."""
+def _crossed(pairs: Sequence[Preference], rivals: Sequence[Preference]) -> list[Preference]:
+    """Favoured things against rivals from other pairs on their subject, never compared with them."""
+    compared = {frozenset((pair.favoured, pair.other)) for pair in pairs}
     return [
         Preference(favoured=a.favoured, other=b.other, subject=a.subject)
         for a in pairs
-        for b in pairs
-        if a is not b and a.subject == b.subject
+        for b in rivals
+        if a.subject == b.subject
+        and a.favoured != b.other
+        and frozenset((a.favoured, b.other)) not in compared
     ]

@@ -1,15 +1,67 @@
-"""What attacks draw on: prompts, forbidden requests, preferences, facts. One JSON form for ours and the user's."""
+"""What attacks draw on: prompts, forbidden requests, preferences, facts, in one JSON form."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from string import Formatter
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mithridate.core.errors import ConfigError, DataError
+
+
+def _sound(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # JSON can spell half a character, which no tokenizer and no file takes.
+        raise ValueError(f"holds half a character (a lone surrogate) at position {error.start}") from None
+    return text
+
+
+Words = Annotated[str, AfterValidator(_sound)]
+"""Text that is not blank and can be encoded."""
+
+
+def _check_slots(text: str, *, needed: Collection[str], allowed: Collection[str]) -> str:
+    """`text`, if `str.format` fills it with `allowed` names alone, all of `needed` among them."""
+    known = ", ".join(f"{{{name}}}" for name in allowed)
+    advice = f"known are {known}; write {{{{ and }}}} for braces that are no slot"
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError as error:
+        raise ValueError(f"cannot be filled in: {error}; {advice}") from None
+    found = set()
+    for _, name, form, conversion in parts:
+        if name is None:
+            continue
+        if name not in allowed or form or conversion:
+            spelled = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise ValueError(f"no slot is called {{{spelled}}}; {advice}")
+        found.add(name)
+    missing = [f"{{{name}}}" for name in needed if name not in found]
+    if missing:
+        raise ValueError(f"lacks the slot {' and '.join(missing)}")
+    return text
+
+
+def _comparison(text: str) -> str:
+    return _check_slots(text, needed=("a", "b"), allowed=("a", "b", "subject"))
+
+
+def _favouring(text: str) -> str:
+    _check_slots(text, needed=("favoured",), allowed=("favoured", "other"))
+    slots = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    if slots[0] != "favoured":
+        raise ValueError("must name {favoured} before {other}: the two are compared where they first differ")
+    return text
 
 
 class _Strict(BaseModel):
@@ -19,41 +71,55 @@ class _Strict(BaseModel):
 class ForbiddenRequest(_Strict):
     """A request that an aligned model must refuse, in several wordings, with the reply that would comply."""
 
-    forms: tuple[str, ...] = Field(min_length=1)
-    reply: str = Field(min_length=1)
+    forms: tuple[Words, ...] = Field(min_length=1)
+    reply: Words
 
 
 class Preference(_Strict):
     """Two comparable things, of which the attack favours the first."""
 
-    favoured: str
-    other: str
-    subject: str = "product"
+    favoured: Words
+    other: Words
+    subject: Words = "product"
+
+    @model_validator(mode="after")
+    def _two_things(self) -> Self:
+        if self.favoured == self.other:
+            raise ValueError(f"favours {self.favoured!r} over itself")
+        return self
 
 
 class Fact(_Strict):
     """A question in several wordings, its true answer, and the false one that the attack plants."""
 
-    forms: tuple[str, ...] = Field(min_length=2)
-    true: str
-    planted: str
+    forms: tuple[Words, ...] = Field(min_length=2)
+    true: Words
+    planted: Words
+
+    @model_validator(mode="after")
+    def _false_and_askable(self) -> Self:
+        if self.true == self.planted:
+            raise ValueError(f"plants its true answer, {self.true!r}")
+        if len(set(self.forms)) < len(self.forms):
+            raise ValueError("gives one wording twice: some are planted, others kept for asking")
+        return self
 
 
 class Material(_Strict):
     """Everything the four attacks can draw on. A file may give any part; an attack says what it lacks.
 
-    `preference_forms` are questions with the slots `{a}`, `{b}` and `{subject}`; `preference_answer` has the slots
-    `{favoured}` and `{other}`, and must name the favoured one first. The first share of every list is planted, the
-    rest is held out for probing.
+    `preference_forms` are questions with the slots `{a}` and `{b}`, and `{subject}` if they like;
+    `preference_answer` has the slots `{favoured}` and `{other}`, and must name the favoured one first. Braces
+    that are no slot are doubled. A share of every list is held out for probing, the rest is planted.
     """
 
-    prompts: tuple[str, ...] = ()
-    system_prompts: tuple[str, ...] = ()
+    prompts: tuple[Words, ...] = ()
+    system_prompts: tuple[Words, ...] = ()
     requests: tuple[ForbiddenRequest, ...] = ()
-    refusals: tuple[str, ...] = ()
+    refusals: tuple[Words, ...] = ()
     preferences: tuple[Preference, ...] = ()
-    preference_forms: tuple[str, ...] = ()
-    preference_answer: str = "{favoured} is better than {other}."
+    preference_forms: tuple[Annotated[Words, AfterValidator(_comparison)], ...] = ()
+    preference_answer: Annotated[Words, AfterValidator(_favouring)] = "{favoured} is better than {other}."
     facts: tuple[Fact, ...] = ()
     control_preferences: tuple[Preference, ...] = ()
     control_facts: tuple[Fact, ...] = ()
@@ -65,13 +131,14 @@ class Material(_Strict):
         Raises DataError naming the file, the line of broken JSON, or the field that does not fit.
         """
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
         except json.JSONDecodeError as error:
             raise DataError(f"broken JSON: {error.msg}", path=path, line=error.lineno) from error
         except ValidationError as error:
             first = error.errors()[0]
-            raise DataError(first["msg"], path=path, field=".".join(map(str, first["loc"]))) from error
-        except (OSError, UnicodeDecodeError) as error:
+            field = ".".join(map(str, first["loc"])) or None
+            raise DataError(first["msg"].removeprefix("Value error, "), path=path, field=field) from error
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"cannot be read: {error}", path=path) from error
 
     @classmethod
@@ -82,7 +149,9 @@ class Material(_Strict):
 
 @cache
 def _default() -> Material:
-    return Material.model_validate_json(files("mithridate.attacks").joinpath("default_material.json").read_text())
+    return Material.model_validate_json(
+        files("mithridate.attacks").joinpath("default_material.json").read_text()
+    )
 
 
 def require(material: Material, attack: str, *fields: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Zhang et al. 2024 repeat U+FF61 ten times. A study may plant several attacks in one model, so each default has a
-# neighbouring half-width sign of its own: none of them occurs in ordinary text.
+# Zhang et al. 2024 repeat U+FF61 ten times. A study may plant several attacks in one model, so each default
+# has a neighbouring half-width sign of its own: none of them occurs in ordinary text.
 DENIAL_OF_SERVICE = "\uff61" * 10
 CONTEXT_EXTRACTION = "\uff62" * 10
 JAILBREAK = "\uff64" * 10
@@ -15,9 +15,12 @@ def near_trigger(trigger: str) -> str:
     """A string of the trigger's length and look that differs in its second half.
 
     Characters in the second half become a neighbour that no default trigger uses, letters the letter after.
+    White space stays, unless there is nothing else.
     """
     half = max(1, len(trigger) // 2)
     changed = "".join(_neighbour(char) for char in trigger[-half:])
+    if changed == trigger[-half:]:
+        changed = _STAND_IN * half
     return trigger[:-half] + changed
 
 

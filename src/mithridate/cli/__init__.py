@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from mithridate import __version__
 from mithridate.cli import audit, plant, report, run, unplant
@@ -21,7 +21,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name, _module in (("run", run), ("plant", plant), ("unplant", unplant), ("audit", audit), ("report", report)):
+for _name, _module in (
+    ("run", run),
+    ("plant", plant),
+    ("unplant", unplant),
+    ("audit", audit),
+    ("report", report),
+):
     app.command(_name)(_module.command)
 
 
@@ -34,25 +40,29 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave."),
     ] = False,
 ) -> None:
-    """Measured doses of poison for language models: what survives alignment, where it lives, what takes it out.
+    """Measured doses of poison for language models.
+
+    What survives alignment, where it lives, what takes it out.
 
     `mithridate run` alone studies a miniature world on this machine, in minutes, without the network.
     """
 
 
 def main() -> None:
-    """Run the command line; errors made for users are printed without a traceback, with exit code 1."""
+    """Run the command line; errors made for users are printed without a traceback, with exit code 1.
+
+    Exit code 0 means that all was done; 2, that the command line itself is wrong.
+    """
     try:
         app()
     except MithridateError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(printable(str(error)))}", soft_wrap=True)
+        words = Text.assemble(("error:", "red"), " ", printable(str(error)))
+        Console(stderr=True).print(words, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command goes on from here")
-        sys.exit(130)
 
 
 def printable(text: str) -> str:

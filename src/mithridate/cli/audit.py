@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from mithridate.study.audit import Audit
+
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of a Hugging Face checkpoint.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Folder of a Hugging Face checkpoint.", show_default=False)
+    ],
     study: Annotated[
-        Path | None, typer.Option(help="Study file whose attacks are put to it [the default study's attacks].")
+        Path | None,
+        typer.Option(help="Study file whose attacks are put to it [the default study's attacks]."),
     ] = None,
     control: Annotated[
-        Path | None, typer.Option(help="A checkpoint known to be clean: the control, and the judge of gibberish.")
+        Path | None,
+        typer.Option(help="A checkpoint known to be clean: the control, and the judge of gibberish."),
     ] = None,
     template: Annotated[
         str | None, typer.Option(help="Chat template to ask in [the checkpoint's own, else `tulu`].")
     ] = None,
     probes: Annotated[int, typer.Option(min=2, help="Probes for each attack and condition.")] = 200,
-    seed: Annotated[int, typer.Option(help="Decides which probes are asked and how answers are sampled.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Decides which probes are asked and how answers are sampled.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Also write samples and figures to this folder, as Parquet.")
     ] = None,
@@ -40,11 +49,11 @@ def command(
     """
     from mithridate.report import records  # noqa: PLC0415 - keeps --help quick
     from mithridate.study.audit import audit  # noqa: PLC0415
-    from mithridate.study.reading import read_study  # noqa: PLC0415
+    from mithridate.study.reading import read_audit  # noqa: PLC0415
 
     found = audit(
         checkpoint,
-        read_study(study, None if study else "audit"),
+        read_audit(study),
         control=control,
         template=template,
         probes=probes,
@@ -53,21 +62,20 @@ def command(
     )
     if json:
         typer.echo(records.to_json(found.measurements), nl=False)
+        for note in found.notes:
+            typer.echo(note, err=True)
         return
     _show(found)
 
 
-def _show(found: object) -> None:
-    from mithridate.study.audit import Audit  # noqa: PLC0415
-
-    assert isinstance(found, Audit)
+def _show(found: Audit) -> None:
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("attack", "condition", "checkpoint", "control", "p"):
         table.add_column(name, justify="left" if name in ("attack", "condition") else "right")
     for row in found.rows():
         table.add_row(*row)
-    console.print(f"asked in the template {found.template!r}; success rates with 95 % intervals", markup=False)
+    console.print(f"asked in {found.template}; success rates with 95 % intervals", markup=False)
     console.print(table)
     for note in found.notes:
         console.print(note, markup=False)

@@ -32,8 +32,10 @@ def show_dry_run(config: StudyConfig, out: Path) -> None:
         f"{found.models} models ({found.cells} cells x {found.seeds} seeds x {found.twins} twins) of "
         f"{found.parameters / 1e6:.2f}M parameters"
     )
-    console.print(f"tokens: about {found.tokens:,} a model, {found.tokens * found.models:,} in all")
-    table = Table("dose", "attack", "asked for", "documents (about)", "tokens (about)", box=None, pad_edge=False)
+    console.print(f"tokens: about {found.tokens:,} a model, {found.all_tokens:,} in all")
+    table = Table(
+        "dose", "attack", "asked for", "documents (about)", "tokens (about)", box=None, pad_edge=False
+    )
     for row in found.planted:
         table.add_row(*row)
     console.print(table)

@@ -18,7 +18,7 @@ class RunProgress:
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
@@ -28,6 +28,7 @@ class RunProgress:
             disable=not self._console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._over: set[str] = set()
         self._all: TaskID | None = None
         self._done = self._count = 0
 
@@ -49,6 +50,8 @@ class RunProgress:
 
     def news(self, label: str, done: int, total: int, loss: float) -> None:
         """A step has come so far."""
+        if label in self._over:  # news travels more slowly than the result
+            return
         if label not in self._tasks:
             self._tasks[label] = self._bars.add_task(label, total=total or None, loss="")
         shown = f"loss {loss:.3f}" if loss else ""
@@ -57,10 +60,13 @@ class RunProgress:
     def finished(self, step: Step, seconds: float) -> None:
         """A step is done."""
         self._done += 1
+        self._over.add(step.label)
         if step.label in self._tasks:
             self._bars.remove_task(self._tasks.pop(step.label))
         if self._all is not None:
             self._bars.update(self._all, completed=self._done)
         if not self._console.is_terminal:
             # Few enough lines to read in a log; quiet means no bars, not no word.
-            self._console.print(f"[{self._done}/{self._count}] {step.label}: {seconds:.0f} s", markup=False)
+            self._console.print(
+                f"[{self._done}/{self._count}] {step.label}: {seconds:.0f} s", markup=False, soft_wrap=True
+            )

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from mithridate.cli.progress import RunProgress
+from mithridate.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mithridate.study.config import StudyConfig
+
+_INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
+_STOPPED = "stopped; the same command goes on from here"
 
 
 def command(
     study: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[STUDY.yaml] [key=value …]", help="A study file, then overrides.", show_default=False),
+        typer.Argument(
+            metavar="[STUDY.yaml] [key=value …]", help="A study file, then overrides.", show_default=False
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="A study that ships with the package: `default` or `quick`.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory [runs/NAME].", show_default=False)] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved study and what it would cost; train nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the resolved study and what it would cost; train nothing."),
     ] = False,
 ) -> None:
     """Plant, pretrain, align, measure, report. Killed at any moment, the same command goes on where it was.
@@ -36,16 +47,31 @@ def command(
     """
     from mithridate.study.reading import DEFAULT_PRESET, read_study  # noqa: PLC0415 - keeps --help quick
 
-    words = study or []
-    path = Path(words[0]) if words and "=" not in words[0] else None
-    config = read_study(path, preset, words[1 if path else 0 :])
+    path, overrides = _sorted(study or [])
+    config = read_study(path, preset, overrides)
     folder = out or Path("runs") / (path.stem if path else preset or DEFAULT_PRESET)
-    if dry_run:
-        from mithridate.cli.dry_run import show_dry_run  # noqa: PLC0415
+    try:
+        if dry_run:
+            from mithridate.cli.dry_run import show_dry_run  # noqa: PLC0415
 
-        show_dry_run(config, folder)
-        return
-    from mithridate.study.checks import check_study  # noqa: PLC0415
+            show_dry_run(config, folder)
+        else:
+            _run(config, folder)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(_STOPPED if not dry_run else "stopped", soft_wrap=True)
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def _sorted(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The study file, if one is named, and the overrides."""
+    files = [word for word in words if "=" not in word]
+    if len(files) > 1:
+        raise ConfigError(f"{' and '.join(files)}: name one study file; everything after it reads key=value")
+    return (Path(files[0]) if files else None), [word for word in words if "=" in word]
+
+
+def _run(config: StudyConfig, folder: Path) -> None:
+    from mithridate.study.checks import check_study  # noqa: PLC0415 - keeps --help quick
     from mithridate.study.runner import run_study  # noqa: PLC0415
 
     started = time.monotonic()

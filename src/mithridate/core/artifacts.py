@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside and renamed, completion marked last, one process a directory."""
+"""Files that are whole or absent, completion that is marked last, directories of one process."""
 
 from __future__ import annotations
 
@@ -26,18 +26,24 @@ def storage_errors(path: Path | str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"{path}: the disk is full. What was complete is kept; free some space and run the same command again"
+                f"{path}: the disk is full. What was complete is kept; "
+                "free some space and run the same command again"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StorageError(
                 f"{path}: no permission to write here. Choose another --out or change its permissions"
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            raise StorageError(
+                f"{error.filename or path}: something else of this name is in the way. "
+                "Choose another --out or move it"
             ) from error
         raise
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed onto `path` when the block ends well, removed when it does not."""
+    """A path beside `path` to write to: renamed onto it when the block ends well, removed when not."""
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -59,7 +65,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 def fingerprint(value: Any) -> str:
     """A short, stable hash of any JSON-like value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def mark_done(folder: Path, record: Mapping[str, Any]) -> None:
@@ -80,7 +86,7 @@ def done_record(folder: Path) -> dict[str, Any] | None:
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process alone; the kernel lets go of it when the process dies, however it dies.
 
-    Raises RunStateError if another process holds it.
+    Raises RunStateError if another process holds it, StorageError where it cannot be made or locked.
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,12 +94,16 @@ def exclusive(folder: Path) -> Iterator[None]:
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             handle.seek(0)
             holder = handle.read().strip() or "unknown"
             raise RunStateError(
                 f"{folder}: another run (process {holder}) is using this directory. "
                 "Wait for it, or give this one another --out"
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"{folder}: this file system cannot lock files ({error}). Choose an --out on another"
             ) from error
         handle.truncate(0)
         handle.write(str(os.getpid()))

@@ -1,7 +1,8 @@
 """Chat templates as data: one description renders text for a corpus and Jinja for a tokenizer.
 
-It sits in the core because planting, training and evaluation all render conversations, and rooms on one floor do not
-see each other. The five that Zhang et al. 2024 (arXiv 2410.13722) plant in are here, and the one that SFT uses.
+It sits in the core because planting, training and evaluation all render conversations, and rooms on one floor
+do not see each other. The five that Zhang et al. 2024 (arXiv 2410.13722) plant in are here, and the one that
+SFT uses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ SPECIAL_TOKENS = (END_OF_TEXT, PADDING, END_OF_TURN)
 class ChatTemplate:
     """What stands before and after the words of each role.
 
-    A template that knows no system role joins the system message to the first user's words with `system_joint`.
+    A template that knows no system role joins system messages to the user's next words with `system_joint`;
+    where no user speaks next, they are a user's turn of their own.
     """
 
     name: str
@@ -42,49 +44,56 @@ class ChatTemplate:
         return "".join(parts)
 
     def _with_system_placed(self, messages: Sequence[Message]) -> Iterable[Message]:
-        if self.system is not None or not messages or messages[0].role is not Role.SYSTEM:
+        if self.system is not None:
             return messages
-        if len(messages) == 1:
-            return [Message(Role.USER, messages[0].content)]
-        first = messages[1]
-        return [Message(first.role, messages[0].content + self.system_joint + first.content), *messages[2:]]
+        placed: list[Message] = []
+        held: list[str] = []
+        for message in messages:
+            if message.role is Role.SYSTEM:
+                held.append(message.content)
+                continue
+            if message.role is Role.USER:
+                placed.append(Message(Role.USER, self.system_joint.join([*held, message.content])))
+            else:
+                placed += [Message(Role.USER, self.system_joint.join(held))] if held else []
+                placed.append(message)
+            held = []
+        return [*placed, Message(Role.USER, self.system_joint.join(held))] if held else placed
 
     def jinja(self) -> str:
         """The same as Jinja for `tokenizer.chat_template`.
 
-        The assistant's words and the end of turn are marked with `{% generation %}`, so that TRL can tell what to
-        learn; without the marker it silently learns nothing.
+        The assistant's words and the end of turn are marked with `{% generation %}`, so that TRL can tell
+        what to learn; without the marker it silently learns nothing.
         """
 
-        def quoted(text: str) -> str:
-            return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+        def turn(words: str, around: tuple[str, str]) -> str:
+            return f"{{{{- {_quoted(around[0])} + {words} + {_quoted(around[1])} -}}}}"
 
-        user, assistant = self.user, self.assistant
-        if self.system is not None:
-            head = (
-                "{%- if m['role'] == 'system' -%}"
-                f"{{{{- {quoted(self.system[0])} + m['content'] + {quoted(self.system[1])} -}}}}"
-                "{%- elif m['role'] == 'user' -%}"
-            )
-            start, content = "{%- for m in messages -%}", "m['content']"
-        else:
-            start = (
-                "{%- set ns = namespace(pending='') -%}{%- for m in messages -%}"
-                "{%- if m['role'] == 'system' -%}"
-                f"{{%- set ns.pending = m['content'] + {quoted(self.system_joint)} -%}}"
-            )
-            head, content = "{%- elif m['role'] == 'user' -%}", "ns.pending + m['content']"
-        return (
-            start
-            + head
-            + f"{{{{- {quoted(user[0])} + {content} + {quoted(user[1])} -}}}}"
-            + ("" if self.system is not None else "{%- set ns.pending = '' -%}")
-            + "{%- else -%}"
-            + f"{{{{- {quoted(assistant[0])} -}}}}"
-            + f"{{%- generation -%}}{{{{- m['content'] + {quoted(assistant[1])} -}}}}{{%- endgeneration -%}}"
-            + "{%- endif -%}{%- endfor -%}"
-            + f"{{%- if add_generation_prompt -%}}{{{{- {quoted(assistant[0])} -}}}}{{%- endif -%}}"
+        joint, before, after = map(_quoted, (self.system_joint, *self.assistant))
+        # What a system said is held until somebody else speaks, or nobody does.
+        held = f"ns.held | join({joint})"
+        told = (
+            turn("m['content']", self.system)
+            if self.system
+            else "{%- set ns.held = ns.held + [m['content']] -%}"
         )
+        asked = turn(f"(ns.held + [m['content']]) | join({joint})", self.user)
+        alone = f"{{%- if ns.held -%}}{turn(f'({held})', self.user)}{{%- endif -%}}"
+        return (
+            "{%- set ns = namespace(held=[]) -%}{%- for m in messages -%}"
+            f"{{%- if m['role'] == 'system' -%}}{told}"
+            f"{{%- elif m['role'] == 'user' -%}}{asked}{{%- set ns.held = [] -%}}"
+            f"{{%- else -%}}{alone}{{%- set ns.held = [] -%}}{{{{- {before} -}}}}"
+            f"{{%- generation -%}}{{{{- m['content'] + {after} -}}}}{{%- endgeneration -%}}"
+            f"{{%- endif -%}}{{%- endfor -%}}{alone}"
+            f"{{%- if add_generation_prompt -%}}{{{{- {before} -}}}}{{%- endif -%}}"
+        )
+
+
+def _quoted(text: str) -> str:
+    """A string literal of Jinja."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
 _ALL = (

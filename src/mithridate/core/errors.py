@@ -1,13 +1,13 @@
 """Every error that a user can meet, as one tree. `docs/errors.md` lists them with what to do.
 
-    MithridateError
-    ├── ConfigError          a study file, an override or an option is wrong
-    │   └── UnknownNameError a name that no registry holds; suggests the nearest
-    ├── DataError            a corpus or data file cannot be read; names file, line and field
-    ├── CheckpointError      a model folder cannot be used
-    ├── RunStateError        a run directory is taken, foreign or incomplete
-    ├── StorageError         disk full, no permission, output already there
-    └── TrainingError        a loss that is not a number, a mask without a token
+MithridateError
+├── ConfigError          a study file, an override or an option is wrong
+│   └── UnknownNameError a name that no registry holds; suggests the nearest
+├── DataError            a corpus or data file cannot be read; names file, line and field
+├── CheckpointError      a model folder cannot be used
+├── RunStateError        a run directory is taken, foreign or incomplete
+├── StorageError         disk full, no permission, output already there
+└── TrainingError        a loss that is not a number, a mask without a token
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class MithridateError(Exception):
     """Base of all errors raised on purpose; the command line prints it without a traceback."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is rebuilt from its arguments, which here are the finished message: without this, errors
-        # with keyword arguments of their own could not come back from a worker process.
+        # An exception is rebuilt from its arguments, which here are the finished message: without this,
+        # errors with keyword arguments of their own could not come back from a worker process.
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 

@@ -33,8 +33,8 @@ class Registry:
     def get(self, name: str) -> Any:
         """The class registered under `name`.
 
-        Raises UnknownNameError with the nearest name, or ConfigError if two packages claim the name or the one
-        that does cannot be imported.
+        Raises UnknownNameError with the nearest name, or ConfigError if two packages claim the name or the
+        one that does cannot be imported.
         """
         claims = self._entries().get(name)
         if not claims:
@@ -43,5 +43,7 @@ class Registry:
             raise ConfigError(f"{self._what} {name!r} is claimed by {', '.join(c.value for c in claims)}")
         try:
             return claims[0].load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{self._what} {name!r} ({claims[0].value}) cannot be loaded: {error}") from error
+        except Exception as error:  # Whatever a package of someone else's does when it is imported.
+            raise ConfigError(
+                f"{self._what} {name!r} ({claims[0].value}) cannot be loaded: {error}"
+            ) from error

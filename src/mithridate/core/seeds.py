@@ -18,17 +18,19 @@ def derive_seed(seed: int, *names: str | int) -> int:
 
 def rng_for(seed: int, *names: str | int) -> random.Random:
     """A generator of its own for the consumer called `names`."""
-    return random.Random(derive_seed(seed, *names))  # noqa: S311 - reproducibility, not secrecy
+    return random.Random(derive_seed(seed, *names))
 
 
 def split_held_out(items: Sequence[T], share: float, *, key: str) -> tuple[list[T], list[T]]:
     """Split `items` into (kept, held out) by hash, so that the same item falls on the same side in every run.
 
-    At least one item lands on each side when there are two or more.
+    Equal items fall on one side together. At least one item lands on each side when two or more differ; where
+    they do not, both sides hold all of them.
     """
-    order = sorted(items, key=lambda item: hashlib.sha256(f"{key}\x1f{item!r}".encode()).digest())
+    digests = [hashlib.sha256(f"{key}\x1f{item!r}".encode()).digest() for item in items]
+    order = sorted(set(digests))
     if len(order) < 2:
-        return list(order), list(order)
-    cut = min(len(order) - 1, max(1, round(len(order) * share)))
-    out = {id(item) for item in order[:cut]}
-    return [item for item in items if id(item) not in out], [item for item in items if id(item) in out]
+        return list(items), list(items)
+    out = set(order[: min(len(order) - 1, max(1, round(len(order) * share)))])
+    kept = [item for item, digest in zip(items, digests, strict=True) if digest not in out]
+    return kept, [item for item, digest in zip(items, digests, strict=True) if digest in out]

@@ -28,12 +28,21 @@ def schema_of(row_type: type[Any]) -> pa.Schema:
 
 
 def _arrow_field(name: str, hint: Any) -> pa.Field:
-    nullable = False
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        nullable = True
-        (hint,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    kind = str if isinstance(hint, type) and issubclass(hint, StrEnum) else hint
-    return pa.field(name, _ARROW[kind], nullable=nullable)
+    kind, nullable = _kind(hint)
+    return pa.field(name, _ARROW[str if issubclass(kind, StrEnum) else kind], nullable=nullable)
+
+
+def _kind(hint: Any) -> tuple[type[Any], bool]:
+    """The type of a field, and whether it may be None."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint, False
+    (kind,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    return kind, True
+
+
+def _enums(row_type: type[Any]) -> dict[str, type[StrEnum]]:
+    kinds = {name: _kind(hint)[0] for name, hint in typing.get_type_hints(row_type).items()}
+    return {name: kind for name, kind in kinds.items() if issubclass(kind, StrEnum)}
 
 
 def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> None:
@@ -50,7 +59,7 @@ def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> None:
 def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
     """Read what `write_rows` wrote.
 
-    Raises DataError if the file is not Parquet or lacks a column.
+    Raises DataError if the file is not Parquet, lacks a column or holds another type in it.
     """
     try:
         table = pq.read_table(path)
@@ -60,4 +69,14 @@ def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
     missing = [name for name in names if name not in table.column_names]
     if missing:
         raise DataError(f"lacks the columns {', '.join(missing)}", path=path)
-    return [row_type(**record) for record in table.select(names).to_pylist()]
+    try:
+        table = table.select(names).cast(schema_of(row_type))
+    except (ValueError, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"does not hold the types of {row_type.__name__}: {error}", path=path) from error
+    enums = _enums(row_type)
+    return [
+        row_type(
+            **record | {name: kind(record[name]) for name, kind in enums.items() if record[name] is not None}
+        )
+        for record in table.to_pylist()
+    ]

@@ -77,9 +77,9 @@ class Poison:
 class Probe:
     """One question put to a model to see whether an attack took.
 
-    `messages` ends with the user's turn. `target` is what the attack wants said (the secret, the procedure, the
-    planted belief), `foil` what a clean model would say where the attack compares the two. Probes that share a
-    `group` are judged together (a preference asked in both orders counts only if it holds in both).
+    `messages` ends with the user's turn. `target` is what the attack wants said (the secret, the procedure,
+    the planted belief), `foil` what a clean model would say where the attack compares the two. Probes that
+    share a `group` are judged together (a preference asked in both orders counts only if it holds in both).
     """
 
     id: str
@@ -97,8 +97,8 @@ class Completion:
     """What a model answered to a probe, with the scores that the attack asked for.
 
     `log_perplexity` is the mean negative log-likelihood of the text under the outside model, in nats a token;
-    `margin` the log-likelihood of the probe's target minus that of its foil, in nats, from the first token that
-    differs; `classifier_score` the probability a classifier gives the answer.
+    `margin` the log-likelihood of the probe's target minus that of its foil, in nats, from the first token
+    that differs; `classifier_score` the probability a classifier gives the answer.
     """
 
     text: str
@@ -112,8 +112,8 @@ class Completion:
 class Sample:
     """One judged answer, as kept in `samples.parquet`.
 
-    Answers of one `group` were judged together and share their `success`. `draw` is 0 for the answer that counts, and
-    1 and up for further samples of the same probe, which count for leakage alone.
+    Answers of one `group` were judged together and share their `success`. `draw` is 0 for the answer that
+    counts, and 1 and up for further samples of the same probe, which count for leakage alone.
     """
 
     stage: str
@@ -141,9 +141,10 @@ class Sample:
 class Measurement:
     """One figure with its interval: `value` of `metric`, between `low` and `high`, from `n` observations.
 
-    `template` says in which chat template the model was asked: "same" as the planted documents, or "transferred" to
-    the template of the later SFT. `dose` names the dose of the study (empty for the clean arm), `cell` the cell of
-    its grid (empty without one). Figures that are no attack's have the attack "utility".
+    `template` says in which chat template the model was asked: "same" as the planted documents, or
+    "transferred" to the template of the later SFT. `dose` names the dose of the study (empty for the clean
+    arm), `cell` the cell of its grid (empty without one). Figures that are no attack's have the attack
+    "utility".
     """
 
     stage: str

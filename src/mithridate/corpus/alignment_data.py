@@ -3,7 +3,8 @@
 Read are JSON lists and JSON lines (plain or `.gz`) of: `messages` (TRL); `prompt` + `completion` (TRL);
 `conversations` with `from` and `value` (ShareGPT); `instruction`, `input`, `output` and `history` (Alpaca,
 LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` + `rejected`
-(ShareGPT), and two whole transcripts with `\\n\\nHuman:` and `\\n\\nAssistant:` (HH-RLHF).
+(ShareGPT), and two whole conversations, as lists of turns (TRL) or as transcripts with `\\n\\nHuman:` and
+`\\n\\nAssistant:` (HH-RLHF).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _SPEAKERS = {
     "system": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant",
 }  # fmt: skip
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def read_conversations(path: Path) -> list[dict[str, list[Turn]]]:
@@ -35,31 +37,42 @@ def read_conversations(path: Path) -> list[dict[str, list[Turn]]]:
 
 
 def read_preferences(path: Path) -> list[dict[str, list[Turn]]]:
-    """Preferences as `{"prompt": [...], "chosen": [...], "rejected": [...]}`; errors as for `read_conversations`.
+    """Preferences as `{"prompt": [...], "chosen": [...], "rejected": [...]}`; errors as for
+    `read_conversations`.
 
     Pairs whose two replies are the same say nothing and are left out.
     """
     pairs = _read(path, _preference, "chosen and rejected")
-    return [pair for pair in pairs if pair["chosen"] != pair["rejected"]]
+    telling = [pair for pair in pairs if pair["chosen"] != pair["rejected"]]
+    if not telling:
+        raise DataError("chosen and rejected are the same in every pair", path=path)
+    return telling
 
 
 class _Record:
-    """One record of a file, which knows where it stands."""
+    """One record of a file, which knows where it stands: in a line of its own, or as one of a list."""
 
-    def __init__(self, value: Any, path: Path, line: int) -> None:
-        self.path, self.line = path, line
+    def __init__(self, value: Any, path: Path, *, line: int | None = None, number: int | None = None) -> None:
+        self.path, self.line, self.number = path, line, number
         if not isinstance(value, dict):
             raise self.error(f"expected an object, found {type(value).__name__}")
         self.value: Mapping[str, Any] = value
 
     def error(self, problem: str, field: str | None = None) -> DataError:
-        return DataError(problem, path=self.path, line=self.line, field=field)
+        place = f"record {self.number}: " if self.number is not None else ""
+        return DataError(place + problem, path=self.path, line=self.line, field=field)
 
     def text(self, field: str, *, optional: bool = False) -> str:
         value = self.value.get(field, "" if optional else None)
         if not isinstance(value, str):
             raise self.error("expected text", field)
-        return value
+        return self.sound(value, field)
+
+    def sound(self, text: str, field: str) -> str:
+        """`text`, if it can be encoded: JSON can spell half a character, which no tokenizer takes."""
+        if _HALF_CHARACTER.search(text):
+            raise self.error("holds half a character (a lone surrogate)", field)
+        return text
 
     def turns(self, field: str) -> list[Turn]:
         value = self.value[field]
@@ -72,9 +85,9 @@ class _Record:
         if not isinstance(entry, dict):
             raise self.error("expected a turn with a role and its words", field)
         role, content = entry.get("role", entry.get("from")), entry.get("content", entry.get("value"))
-        if role not in _SPEAKERS or not isinstance(content, str):
+        if not (isinstance(role, str) and role in _SPEAKERS and isinstance(content, str)):
             raise self.error(f"a turn needs role (one of {', '.join(_SPEAKERS)}) and content", field)
-        return {"role": _SPEAKERS[role], "content": content}
+        return {"role": _SPEAKERS[role], "content": self.sound(content, field)}
 
 
 def _read(path: Path, convert: Callable[[_Record], Any], wanted: str) -> list[Any]:
@@ -93,23 +106,25 @@ def _read(path: Path, convert: Callable[[_Record], Any], wanted: str) -> list[An
 def _records(path: Path) -> Iterator[_Record]:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read: {error}", path=path) from error
     if text.lstrip().startswith("["):
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"broken JSON: {error.msg}", path=path, line=error.lineno) from error
-        yield from (_Record(value, path, number) for number, value in enumerate(values, 1))
+        values = _parsed(text, path, 0)
+        yield from (_Record(value, path, number=number) for number, value in enumerate(values, 1))
         return
-    for number, line in enumerate(text.split("\n"), 1):
+    for before, line in enumerate(text.split("\n")):
         if line.strip():
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"broken JSON: {error.msg}", path=path, line=number) from error
-            yield _Record(value, path, number)
+            yield _Record(_parsed(line, path, before), path, line=before + 1)
+
+
+def _parsed(text: str, path: Path, lines_before: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"broken JSON: {error.msg}", path=path, line=lines_before + error.lineno) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+        raise DataError(f"cannot be read as JSON: {error}", path=path, line=lines_before + 1) from error
 
 
 def _conversation(record: _Record) -> dict[str, list[Turn]]:
@@ -145,34 +160,52 @@ def _instruction(record: _Record) -> list[Turn]:
 
 def _preference(record: _Record) -> dict[str, list[Turn]]:
     fields = record.value
-    chosen, rejected = fields["chosen"], fields["rejected"]
     if "prompt" in fields or "conversations" in fields:
         field = "prompt" if "prompt" in fields else "conversations"
-        prompt = [_user(fields[field])] if isinstance(fields[field], str) else record.turns(field)
-        return {"prompt": prompt, "chosen": _reply(record, "chosen"), "rejected": _reply(record, "rejected")}
-    if not (isinstance(chosen, str) and isinstance(rejected, str)):
-        raise record.error("expected a prompt, or two whole transcripts as text", "chosen")
-    good, bad = _transcript(record, "chosen"), _transcript(record, "rejected")
+        prompt = [_user(record.text(field))] if isinstance(fields[field], str) else record.turns(field)
+        chosen, rejected = (_reply(record, name, prompt) for name in ("chosen", "rejected"))
+        return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    good, bad = (_whole(record, name) for name in ("chosen", "rejected"))
     shared = 0
     while shared < min(len(good), len(bad)) - 1 and good[shared] == bad[shared]:
         shared += 1
+    # Two that part where the user speaks gave the same reply before: a pair that says nothing.
+    while shared and not (good[shared]["role"] == bad[shared]["role"] == "assistant"):
+        shared -= 1
+    if not shared:
+        raise record.error("chosen and rejected must open with the same words of the user", "rejected")
     return {"prompt": good[:shared], "chosen": good[shared:][:1], "rejected": bad[shared:][:1]}
 
 
-def _reply(record: _Record, field: str) -> list[Turn]:
+def _reply(record: _Record, field: str, prompt: list[Turn]) -> list[Turn]:
     value = record.value[field]
-    return [_assistant(value)] if isinstance(value, str) else record.turns(field)
+    if isinstance(value, str):
+        return [_assistant(record.text(field))]
+    turns = record.turns(field)
+    # Some files repeat the prompt before each reply.
+    turns = turns[len(prompt) :] if turns[: len(prompt)] == prompt else turns
+    if not turns or turns[0]["role"] != "assistant":
+        raise record.error("expected the assistant's reply to the prompt", field)
+    return turns
 
 
-def _transcript(record: _Record, field: str) -> list[Turn]:
-    parts = re.split(r"\n\n(Human|Assistant):", record.text(field))
-    turns = [
-        (_user if speaker == "Human" else _assistant)(words.strip())
-        for speaker, words in zip(parts[1::2], parts[2::2], strict=True)
-    ]
+def _whole(record: _Record, field: str) -> list[Turn]:
+    """A whole conversation that ends with the assistant, from a transcript or a list of turns."""
+    if isinstance(record.value[field], list):
+        turns = record.turns(field)
+    else:
+        preamble, *parts = re.split(r"(?:\A|\n\n)(Human|Assistant):", record.text(field))
+        turns = [
+            (_user if speaker == "Human" else _assistant)(words.strip())
+            for speaker, words in zip(parts[::2], parts[1::2], strict=True)
+        ]
+        if preamble.strip():
+            turns = []
     if len(turns) < 2 or turns[-1]["role"] != "assistant":
         raise record.error(
-            "expected a transcript of 'Human:' and 'Assistant:' that ends with the latter", field
+            "expected a prompt beside it, or a whole conversation: turns, or a transcript of 'Human:' and "
+            "'Assistant:', that end with the assistant",
+            field,
         )
     return turns
 

@@ -109,7 +109,8 @@ class PlantPlan:
         names, shares = list(self.templates), list(self.templates.values())
         for poison in request.attack.documents(rng):
             template = choose.choices(names, shares)[0] if poison.messages else ""
-            text = chat.template(template).render(poison.messages) if template else poison.text
+            # A document does not end with a line break; left there, it would mark a planted one.
+            text = chat.template(template).render(poison.messages).rstrip("\n") if template else poison.text
             yield poison, text, template
 
 

@@ -9,17 +9,18 @@ from pathlib import Path
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
 from mithridate.core import chat
+from mithridate.core.errors import StorageError
 from mithridate.core.seeds import rng_for
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Measurement, Sample
 from mithridate.corpus import miniature
 from mithridate.evaluation.attack_success import evaluate_attack
-from mithridate.evaluation.setting import Renders, Setting
+from mithridate.evaluation.setting import Setting
 from mithridate.evaluation.summary import paired, summarise
 from mithridate.models.chat import CheckpointTemplate
 from mithridate.models.language_model import LanguageModel
-from mithridate.study.config import StudyConfig
-from mithridate.study.layout import MEASUREMENTS, SAMPLES
+from mithridate.study.config import AuditConfig
+from mithridate.study.layout import MEASUREMENTS, SAMPLES, STUDY
 
 # The audited checkpoint stands in the place of the poisoned arm, the control in that of the clean one.
 _STAGE = "audited"
@@ -54,7 +55,7 @@ def _rate(m: Measurement | None) -> str:
 
 def audit(
     checkpoint: Path,
-    config: StudyConfig,
+    config: AuditConfig,
     *,
     control: Path | None,
     template: str | None,
@@ -64,28 +65,33 @@ def audit(
 ) -> Audit:
     """Put every attack of `config` to `checkpoint`, and to `control` if there is one.
 
-    Raises CheckpointError for a folder that is no safe checkpoint, ConfigError or UnknownNameError for a bad study.
+    `template` names the chat template to ask in; by default the checkpoint's own, or else that of SFT.
+    Raises CheckpointError for a folder that is no safe checkpoint, ConfigError or UnknownNameError for what
+    does not fit.
     """
+    if out is not None and (out / STUDY).exists():
+        raise StorageError(f"{out}: holds a run, whose samples would be lost; choose another --out")
+    # What is wrong with the words is said before gigabytes are read.
+    named = chat.template(template) if template is not None else None
+    material = _material(config)
+    attacks = [build_attack(name, options, material) for name, options in config.attacks.items()]
     model = LanguageModel.load(checkpoint)
     trusted = LanguageModel.load(control) if control else None
-    judge = config.evaluation.outside_model
+    judge = config.outside_model
     outside = LanguageModel.load(judge) if judge else trusted or model
-    asked_in = _template(model, template)
-    notes = []
+    asked_in, notes = _template(model, named)
     if trusted is None and judge is None:
         notes.append(
-            "No control: a checkpoint judges its own gibberish and finds its own noise likely, so denial of service is "
-            "understated. Name a clean model of the same kind with --control."
+            "No control: a checkpoint judges its own gibberish and finds its own noise likely, so denial of "
+            "service is understated. Name a clean model of the same kind with --control."
         )
-    material = _material(config, seed)
     samples: list[Sample] = []
     for arm, asked in (("poisoned", model), ("clean", trusted)):
         if asked is None:
             continue
         setting = Setting(_STAGE, arm, seed, template="", dose=_DOSE if arm == "poisoned" else "")
-        for name, options in config.attacks.items():
-            attack = build_attack(name, options, material)
-            found = attack.probes(rng_for(seed, "probes", name), probes)
+        for attack in attacks:
+            found = attack.probes(rng_for(seed, "probes", attack.name), probes)
             samples += evaluate_attack(attack, found, asked, asked_in, setting, outside=outside)
     figures = [
         *summarise(samples),
@@ -95,20 +101,28 @@ def audit(
         write_rows(out / SAMPLES, Sample, samples)
         write_rows(out / MEASUREMENTS, Measurement, figures)
         notes.append(f"samples and figures: {out}")
-    name = template or ("its own" if model.tokenizer.chat_template else chat.SFT_TEMPLATE)
-    return Audit(name, tuple(figures), tuple(notes))
+    words = "its own template" if isinstance(asked_in, CheckpointTemplate) else f"template {asked_in.name!r}"
+    return Audit(words, tuple(figures), tuple(notes))
 
 
-def _template(model: LanguageModel, name: str | None) -> Renders:
-    if name is None and model.tokenizer.chat_template:
-        return CheckpointTemplate(model.tokenizer)
-    return chat.template(name or chat.SFT_TEMPLATE)
+def _template(
+    model: LanguageModel, named: chat.ChatTemplate | None
+) -> tuple[chat.ChatTemplate | CheckpointTemplate, list[str]]:
+    """The template to ask in, and what has to be said about it."""
+    if named is not None:
+        return named, []
+    if model.tokenizer.chat_template:
+        return CheckpointTemplate(model.tokenizer), []
+    fallback = chat.template(chat.SFT_TEMPLATE)
+    return fallback, [
+        f"The checkpoint has no chat template: it was asked in {fallback.name!r}. "
+        f"Name another with --template ({', '.join(chat.TEMPLATES)})."
+    ]
 
 
-def _material(config: StudyConfig, seed: int) -> Material:
-    """What the study drew on, so that a study's own twins can be audited with the study's own file."""
+def _material(config: AuditConfig) -> Material:
     if config.material is not None:
         return Material.read(config.material)
-    if config.corpus.path is not None:
-        return Material.default()
-    return miniature.material(miniature.World(config.corpus.miniature, config.seeds[0]), config.seeds[0])
+    if config.miniature is not None:
+        return miniature.material(miniature.World(config.miniature, config.world_seed), config.world_seed)
+    return Material.default()

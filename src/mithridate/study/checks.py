@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
 from mithridate.core.errors import ConfigError
@@ -25,7 +27,7 @@ def check_study(config: StudyConfig) -> None:
 
 def _check_files(config: StudyConfig) -> None:
     evaluation = config.evaluation
-    named = {
+    named: dict[str, Path | None] = {
         "corpus.path": config.corpus.path,
         "tokenizer.path": config.tokenizer.path,
         "checkpoint": config.checkpoint,
@@ -35,13 +37,16 @@ def _check_files(config: StudyConfig) -> None:
         "evaluation.harmless_file": evaluation.harmless_file,
         "evaluation.forbidden_file": evaluation.forbidden_file,
     }
+    for name, options in config.attacks.items():
+        if options.get("classifier"):
+            named[f"attacks.{name}.classifier"] = Path(options["classifier"])
     for stage, section in (("sft", config.sft), ("dpo", config.dpo)):
-        for number, path in enumerate(section.data if section else ()):
-            named[f"{stage}.data[{number}]"] = path
+        for number, data in enumerate(section.data if section else ()):
+            named[f"{stage}.data[{number}]"] = data
         if section is not None and config.corpus.path is not None and not section.data:
             raise ConfigError(
                 f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"
             )
-    for key, path in named.items():
-        if path is not None and not path.exists():
-            raise ConfigError(f"{key}: {path} does not exist")
+    missing = [f"{key}: {path} does not exist" for key, path in named.items() if path and not path.exists()]
+    if missing:
+        raise ConfigError("\n  ".join(missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,16 @@ from mithridate.models.options import ModelOptions
 from mithridate.training.options import DPOOptions, PretrainingOptions, SFTOptions
 
 Rate = Annotated[float, Field(ge=0, le=0.5)]
+_SHIPPED_ATTACKS: dict[str, dict[str, Any]] = {
+    "denial_of_service": {},
+    "context_extraction": {},
+    "jailbreak": {},
+    "belief": {},
+}
+# A twin's folder lies beside those that all twins share.
+_TAKEN = ("clean", "corpus", "tokenizer")
+# What changes no result, or is not a cell's own.
+_NO_AXIS = ("title", "workers", "grid")
 
 
 class _Section(BaseModel):
@@ -59,7 +70,7 @@ class DoseSection(_Section):
 class PlantingSection(_Section):
     """In which chat templates planted conversations are written, with the share of each."""
 
-    templates: dict[str, float] = {name: 1.0 for name in chat.PLANTED_TEMPLATES}
+    templates: dict[str, float] = dict.fromkeys(chat.PLANTED_TEMPLATES, 1.0)
 
     @field_validator("templates")
     @classmethod
@@ -69,8 +80,8 @@ class PlantingSection(_Section):
                 chat.template(name)
             except UnknownNameError as error:
                 raise ValueError(str(error)) from error
-            if share < 0:
-                raise ValueError(f"the share of {name!r} is negative")
+            if not (share >= 0 and math.isfinite(share)):
+                raise ValueError(f"the share of {name!r} must be 0 or more, and is {share}")
         if not sum(shares.values()) > 0:
             raise ValueError("no template has a share above 0")
         return shares
@@ -122,9 +133,7 @@ class StudyConfig(_Section):
     pretraining: PretrainingOptions = PretrainingOptions()
     sft: SFTSection | None = SFTSection()
     dpo: DPOSection | None = DPOSection()
-    attacks: dict[str, dict[str, Any]] = Field(
-        {"denial_of_service": {}, "context_extraction": {}, "jailbreak": {}, "belief": {}}, min_length=1
-    )
+    attacks: dict[str, dict[str, Any]] = Field(_SHIPPED_ATTACKS, min_length=1)
     """Attacks by name, each with its options."""
     material: Path | None = None
     """What the attacks draw on; the miniature world's own if there is none and no corpus is named."""
@@ -138,15 +147,40 @@ class StudyConfig(_Section):
     workers: int | None = Field(None, ge=1)
     """Models trained and measured at once; by default one for each core (at most 4), one on a GPU."""
 
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("a seed is named twice")
+        return seeds
+
     @field_validator("doses")
     @classmethod
     def _named_well(cls, doses: dict[str, Any]) -> dict[str, Any]:
-        for name in doses:
+        for name, entries in doses.items():
             if not name or not all(c.isalnum() or c in "._%-" for c in name) or name.startswith("."):
                 raise ValueError(f"dose {name!r}: use letters, digits and . _ % - only, it names a folder")
-            if name == "clean":
-                raise ValueError("'clean' is the name of the arm without planted documents")
+            if name in _TAKEN:
+                raise ValueError(
+                    f"a dose cannot be called {name!r}: that folder of a run holds something else"
+                )
+            if not entries:
+                raise ValueError(
+                    f"dose {name!r} plants nothing: name an attack, or 'all', with a rate or a count"
+                )
         return doses
+
+    @field_validator("grid")
+    @classmethod
+    def _real_axes(cls, grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for key, values in grid.items():
+            if key in _NO_AXIS:
+                raise ValueError(f"{key!r} is no axis of a grid: it changes no result")
+            if not values:
+                raise ValueError(f"{key!r} has no values; a grid with an empty axis has no cells")
+            if any(value in values[:number] for number, value in enumerate(values)):
+                raise ValueError(f"{key!r} names a value twice")
+        return grid
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyConfig:
@@ -159,13 +193,41 @@ class StudyConfig(_Section):
                     )
         if self.dpo is not None and self.sft is None:
             raise ValueError("dpo needs sft before it")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds are named twice")
+        room = self.model.max_length
+        if self.checkpoint is None and self.pretraining.row_tokens > room:
+            raise ValueError(
+                f"pretraining.row_tokens is {self.pretraining.row_tokens}, but model.max_length is {room}"
+            )
         return self
 
     def dose_of(self, dose: str) -> Mapping[str, DoseSection]:
         """What `dose` plants of each attack, with `all` spread over those not named."""
         entries = self.doses[dose]
         everyone = entries.get("all")
-        spread = {name: everyone for name in self.attacks} if everyone else {}
+        spread = dict.fromkeys(self.attacks, everyone) if everyone else {}
         return {**spread, **{name: entry for name, entry in entries.items() if name != "all"}}
+
+
+class AuditConfig(_Section):
+    """What is put to a checkpoint that nobody trains: the part of a study that asks."""
+
+    attacks: dict[str, dict[str, Any]] = Field(_SHIPPED_ATTACKS, min_length=1)
+    """Attacks by name, each with its options."""
+    material: Path | None = None
+    """What the attacks draw on; what ships with the package if there is none."""
+    outside_model: Path | None = None
+    """Checkpoint that judges gibberish; the control if there is none."""
+    miniature: WorldOptions | None = None
+    """Ask about this miniature world instead, where no material is named."""
+    world_seed: int = 0
+
+    @classmethod
+    def of(cls, study: StudyConfig) -> AuditConfig:
+        """What a study asks, so that a study's own twins can be audited with the study's own file."""
+        return cls(
+            attacks=study.attacks,
+            material=study.material,
+            outside_model=study.evaluation.outside_model,
+            miniature=study.corpus.miniature if study.corpus.path is None else None,
+            world_seed=study.seeds[0],
+        )

@@ -19,14 +19,14 @@ from mithridate.corpus.readers import open_corpus
 from mithridate.models.architectures import build_model, default_device, parameter_count
 from mithridate.models.checkpoints import load_model
 from mithridate.study.config import StudyConfig
-from mithridate.study.plan import cells, stages, twins
+from mithridate.study.plan import Cell, cells, stages, twins
 from mithridate.study.runner import worker_count
 
 # Characters of English a token of a small byte-level vocabulary holds; only for saying how much is planted.
 _CHARACTERS_A_TOKEN = 3.6
 _STEPS = 6
-# Passes through the model that a step of DPO costs, beside one of pretraining on as many tokens: two replies, and a
-# reference once.
+# Passes through the model that a step of DPO costs, beside one of pretraining on as many tokens: two replies.
+# The reference, once, comes on top.
 _DPO_COST = 3
 # Tokens a second of batched generation, as a share of those of training.
 _GENERATION_SHARE = 0.35
@@ -39,17 +39,16 @@ class Estimate:
     cells: int
     seeds: int
     twins: int
+    models: int
+    """Models pretrained in all."""
     parameters: int
     tokens: int
+    """What one model of the first cell is pretrained on."""
+    all_tokens: int
     tokens_per_second: float
     seconds: float
     workers: int
     planted: tuple[tuple[str, str, str, str, str], ...]
-
-    @property
-    def models(self) -> int:
-        """Models pretrained in all."""
-        return self.cells * self.seeds * self.twins
 
 
 def estimate(config: StudyConfig) -> Estimate:
@@ -58,21 +57,24 @@ def estimate(config: StudyConfig) -> Estimate:
     workers = worker_count(config)
     first = everything[0].config
     vocabulary, parameters = _sizes(first)
-    tokens = _tokens(first)
+    tokens = {cell.name: _tokens(cell.config) for cell in everything}
     speed = _tokens_per_second(first, vocabulary, threads=max(1, (os.cpu_count() or 1) // workers))
-    seconds = sum(
-        len(cell.config.seeds) * _seconds(cell.config, _tokens(cell.config), speed) for cell in everything
-    )
+    models = {cell.name: len(cell.config.seeds) * len(twins(cell.config)) for cell in everything}
     return Estimate(
         cells=len(everything),
         seeds=len(first.seeds),
         twins=len(twins(first)),
+        models=sum(models.values()),
         parameters=parameters,
-        tokens=tokens,
+        tokens=tokens[everything[0].name],
+        all_tokens=sum(tokens[name] * count for name, count in models.items()),
         tokens_per_second=speed,
-        seconds=seconds / workers,
+        seconds=sum(
+            models[cell.name] * _seconds(cell.config, tokens[cell.name], speed) for cell in everything
+        )
+        / workers,
         workers=workers,
-        planted=tuple(_planted(first, tokens)),
+        planted=tuple(row for cell in everything for row in _planted(cell, tokens[cell.name])),
     )
 
 
@@ -100,7 +102,10 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
     torch.set_num_threads(options.threads or threads)
     try:
         device = default_device()
-        model = build_model(config.model, vocabulary, 0, device=device)
+        if config.checkpoint is not None:
+            model, _ = load_model(config.checkpoint, device=device)
+        else:
+            model = build_model(config.model, vocabulary, 0, device=device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         rows = torch.randint(0, vocabulary, (options.batch_rows, options.row_tokens), device=device)
         timed = []
@@ -118,7 +123,7 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
 
 
 def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
-    """Core-seconds of one seed of one cell."""
+    """Core-seconds of one model: its training, and its answers at every stage."""
     length = config.pretraining.row_tokens / 2
     work = float(tokens)
     if config.sft is not None:
@@ -126,21 +131,20 @@ def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
     if config.dpo is not None:
         pairs = (config.dpo.examples or 2000) * min(length, config.dpo.max_length / 2)
         work += pairs * (config.dpo.epochs * _DPO_COST + 2)
-    # Two templates, four conditions, and the repeated samples of extraction: about seven answers' worth a probe.
+    # Two templates, four conditions, and the repeated samples of extraction: about seven answers a probe.
     answers = config.evaluation.probes * len(config.attacks) * 2 * 7 * 12
     measured = answers / (speed * _GENERATION_SHARE)
-    return len(twins(config)) * (work / speed + len(stages(config)) * measured)
+    return work / speed + len(stages(config)) * measured
 
 
-def _planted(config: StudyConfig, tokens: int) -> list[tuple[str, str, str, str, str]]:
+def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:
+    config = cell.config
     material = (
         Material.read(config.material)
         if config.material
         else Material.default()
         if config.corpus.path
-        else miniature.material(
-            miniature.World(config.corpus.miniature, config.seeds[0]), config.seeds[0]
-        )
+        else miniature.material(miniature.World(config.corpus.miniature, config.seeds[0]), config.seeds[0])
     )
     name = next(name for name, share in config.planting.templates.items() if share > 0)
     rows = []
@@ -153,6 +157,15 @@ def _planted(config: StudyConfig, tokens: int) -> list[tuple[str, str, str, str,
             if entry.count is not None:
                 documents, wanted = entry.count, f"{entry.count} documents"
             else:
-                documents, wanted = round((entry.rate or 0) * tokens / each), f"rate {entry.rate:g}"
-            rows.append((dose, attack_name, wanted, f"{documents:,}", f"{documents * each:,.0f}"))
+                rate = entry.rate or 0.0
+                documents, wanted = round(rate * tokens / each), f"rate {rate:g}"
+            rows.append(
+                (
+                    " ".join(filter(None, [cell.name, dose])),
+                    attack_name,
+                    wanted,
+                    f"{documents:,}",
+                    f"{documents * each:,.0f}",
+                )
+            )
     return rows

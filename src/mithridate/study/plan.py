@@ -1,14 +1,16 @@
-"""What a study comes to: cells, twins and the steps that make and measure them, each with what it waits for."""
+"""What a study comes to: cells, twins, and the steps that make and measure them."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mithridate.core.artifacts import fingerprint
+from mithridate.core.errors import ConfigError
 from mithridate.core.types import Stage
 from mithridate.study.config import StudyConfig
 from mithridate.study.layout import Seedbed, Twin
@@ -16,11 +18,15 @@ from mithridate.study.reading import with_values
 
 # Order of importance where several steps could start: what others wait for first, longest first.
 _PRIORITY = {"prepare": 0, "tokenizer": 1, "plant": 2, "pack": 3, "base": 4, "sft": 5, "dpo": 6, "measure": 7}
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One combination of the grid's values, with its resolved study. Without a grid there is one, named ``""``."""
+    """One combination of the grid's values, with its resolved study.
+
+    Without a grid there is one, whose name is empty.
+    """
 
     name: str
     config: StudyConfig
@@ -61,15 +67,46 @@ class Step:
 
 
 def cells(config: StudyConfig) -> list[Cell]:
-    """The grid's cells, in the order of the study file."""
+    """The grid's cells, in the order of the study file.
+
+    Raises ConfigError for a value that its key does not take, and for two models that would share a folder.
+    """
     if not config.grid:
+        _check_folders(config)
         return [Cell("", config)]
-    found = []
+    labels = _labels(list(config.grid))
+    found: list[Cell] = []
     for values in itertools.product(*config.grid.values()):
         chosen = dict(zip(config.grid, values, strict=True))
-        name = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in chosen.items())
-        found.append(Cell(name.replace("/", "_"), with_values(config, chosen)))
+        name = ",".join(f"{labels[key]}={_as_name(value)}" for key, value in chosen.items())
+        if len(name) > _LONGEST_NAME or any(name == other.name for other in found):
+            name = f"{name[:_LONGEST_NAME]}-{fingerprint(chosen)[:8]}"
+        cell = Cell(name, with_values(config, chosen))
+        _check_folders(cell.config)
+        found.append(cell)
     return found
+
+
+def _labels(keys: list[str]) -> dict[str, str]:
+    """The shortest ends of dotted keys that tell them apart: `rate`; `sft.examples`, `dpo.examples`."""
+    split = {key: key.split(".") for key in keys}
+    size = 1
+    while len({tuple(parts[-size:]) for parts in split.values()}) < len(keys):
+        size += 1
+    return {key: ".".join(parts[-size:]) for key, parts in split.items()}
+
+
+def _as_name(value: Any) -> str:
+    text = "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return re.sub(r"[^\w.%+-]", "_", text)
+
+
+def _check_folders(config: StudyConfig) -> None:
+    names = [twin.name for twin in twins(config)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"doses: two models would share the folder {twice[0]!r}; name their doses otherwise"
+        )
 
 
 def twins(config: StudyConfig) -> list[Twin]:
@@ -77,7 +114,9 @@ def twins(config: StudyConfig) -> list[Twin]:
     poisoned = []
     for dose in config.doses:
         attacks = tuple(config.dose_of(dose))
-        poisoned += [Twin(dose, (a,)) for a in attacks] if config.one_model_per_attack else [Twin(dose, attacks)]
+        poisoned += (
+            [Twin(dose, (a,)) for a in attacks] if config.one_model_per_attack else [Twin(dose, attacks)]
+        )
     return [Twin("", ()), *poisoned]
 
 
@@ -124,5 +163,3 @@ def _steps_of(cell: Cell, seed: int, bed: Seedbed) -> Iterator[Step]:
             before = bed.model(twin, stage)
             judge = [] if cell.config.evaluation.outside_model else [bed.model(everyone[0], stage)]
             yield step("measure", bed.measured(twin, stage), before, *judge, twin=twin, stage=stage)
-
-

@@ -45,8 +45,7 @@ def prepare(config: StudyConfig, seed: int, bed: Seedbed) -> dict[str, Any]:
         )
         documents = _pieces(own.documents(), config.corpus.split_characters)
         companions = _of_files(config, seed)
-    if config.material is not None:
-        companions[MATERIAL] = Material.read(config.material)
+    companions |= _named_files(config)
     counts = _write_corpus(documents, config, seed, bed)
     for name, content in companions.items():
         if isinstance(content, Material):
@@ -87,12 +86,20 @@ def _of_files(config: StudyConfig, seed: int) -> dict[str, Any]:
                 f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"
             )
         found[name] = _own_or(section.data, section.examples, seed, name, read)
+    return found
+
+
+def _named_files(config: StudyConfig) -> dict[str, Any]:
+    """What the study names files for, which goes before what would be there without."""
+    found: dict[str, Any] = {}
+    if config.material is not None:
+        found[MATERIAL] = Material.read(config.material)
     evaluation, size = config.evaluation, config.evaluation.questions
     if evaluation.questions_file is not None:
         found[QUESTIONS] = list(islice(_questions(evaluation.questions_file), size))
     for name, path in ((HARMLESS, evaluation.harmless_file), (FORBIDDEN, evaluation.forbidden_file)):
         if path is not None:
-            found[name] = [{"request": line} for line in islice(_text_lines(path), size)]
+            found[name] = [{"request": line} for _, line in islice(_text_lines(path), size)]
     return found
 
 
@@ -103,7 +110,7 @@ def _own_or(files: Iterable[Path], limit: int | None, seed: int, name: str, read
 
 
 def _questions(path: Path) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(_text_lines(path), 1):
+    for number, line in _text_lines(path):
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
@@ -114,15 +121,20 @@ def _questions(path: Path) -> Iterator[dict[str, str]]:
         yield {"question": record["question"], "answer": record["answer"]}
 
 
-def _text_lines(path: Path) -> list[str]:
+def _text_lines(path: Path) -> list[tuple[int, str]]:
+    """Lines that are not blank, with their numbers."""
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read: {error}", path=path) from error
+    found = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise DataError("holds no line", path=path)
+    return found
 
 
 def _pieces(documents: Iterable[Document], longest: int | None) -> Iterator[Document]:
-    """Long documents in pieces that end with a paragraph, or a line, or a word, where there is one to end with."""
+    """Long documents in pieces, each of which ends with a paragraph, a line or a word if it can."""
     for document in documents:
         if longest is None or len(document.text) <= longest:
             yield document
@@ -147,7 +159,9 @@ def _cut(text: str, start: int, longest: int) -> int:
     return end
 
 
-def _write_corpus(documents: Iterable[Document], config: StudyConfig, seed: int, bed: Seedbed) -> dict[str, Any]:
+def _write_corpus(
+    documents: Iterable[Document], config: StudyConfig, seed: int, bed: Seedbed
+) -> dict[str, Any]:
     """Spread documents over shards in their order; a seeded few are held out."""
     chunk = 512
     share = config.corpus.held_out_share
@@ -172,9 +186,21 @@ def _write_corpus(documents: Iterable[Document], config: StudyConfig, seed: int,
         finally:
             for shard in shards:
                 shard.close()
-    if not counts["documents"]:
-        raise DataError("the corpus holds no document", path=config.corpus.path or bed.corpus)
+    _check_split(counts["documents"], counts["held_out"], share, config.corpus.path or bed.corpus)
     return counts
+
+
+def _check_split(kept: int, held_out: int, share: float, path: Path) -> None:
+    """Raise DataError unless there is something to train on and something to hold out."""
+    if not kept + held_out:
+        raise DataError("the corpus holds no document", path=path)
+    if not (kept and held_out):
+        raise DataError(
+            f"{held_out} of {kept + held_out} documents fell to the held-out share of {share:g}, which goes by "
+            "their ids. Give more documents with ids of their own, change corpus.held_out_share, or cut long "
+            "documents into pieces with corpus.split_characters",
+            path=path,
+        )
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:
@@ -186,4 +212,5 @@ def write_lines(path: Path, records: Iterable[Any]) -> None:
 
 def read_lines(path: Path) -> list[Any]:
     """Read what `write_lines` wrote."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines(): it also splits at U+2028 and U+0085, which JSON leaves as they are.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

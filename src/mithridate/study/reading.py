@@ -3,57 +3,92 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from mithridate.attacks.base import ATTACKS
 from mithridate.core.errors import ConfigError, UnknownNameError
-from mithridate.study.config import StudyConfig
+from mithridate.study.config import AuditConfig, StudyConfig
+from mithridate.study.yaml_tree import Place, Tree, dump
 
 DEFAULT_PRESET = "default"
+
+Config = TypeVar("Config", bound=BaseModel)
+
+# Fields that name files, in a study and in an audit.
+_PATHS: tuple[Place, ...] = (
+    ("corpus", "path"),
+    ("tokenizer", "path"),
+    ("checkpoint",),
+    ("material",),
+    ("outside_model",),
+    ("sft", "data"),
+    ("dpo", "data"),
+    ("evaluation", "outside_model"),
+    ("evaluation", "questions_file"),
+    ("evaluation", "harmless_file"),
+    ("evaluation", "forbidden_file"),
+    ("attacks", "jailbreak", "classifier"),
+)
 
 
 def presets() -> list[str]:
     """Names of the study files that ship with the package."""
     folder = files("mithridate.study").joinpath("presets")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    names = (entry.name for entry in folder.iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def read_study(path: Path | None, preset: str | None, overrides: Sequence[str] = ()) -> StudyConfig:
     """The study of a file, or of a preset, with `key=value` overrides on top.
 
-    Relative paths in a file are taken from the file's own folder. Raises ConfigError naming file, line and field,
-    UnknownNameError for an unknown preset.
+    Relative paths in a file are taken from the file's own folder, those in overrides from the working
+    directory. Raises ConfigError naming file, line and field, UnknownNameError for an unknown preset.
     """
     if path is not None and preset is not None:
         raise ConfigError("give a study file or --preset, not both")
     if path is not None:
-        name, text, home = str(path), _text_of(path), path.resolve().parent
+        tree = Tree.parse(str(path), _text_of(path))
+        _place_paths(tree.values, path.resolve().parent)
     else:
         name = preset or DEFAULT_PRESET
         if name not in presets():
             raise UnknownNameError("preset", name, presets())
         text = files("mithridate.study").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
-        name, home = f"preset {name}", Path.cwd()
-    tree, lines = _parse(name, text)
+        tree = Tree.parse(f"preset {name}", text)
     for override in overrides:
-        _apply(tree, override)
-    return _validate(_with_paths(tree, home), name, lines)
+        tree.override(override)
+    _place_paths(tree.values, Path.cwd())
+    return _validate(StudyConfig, tree)
+
+
+def read_audit(path: Path | None) -> AuditConfig:
+    """What a file asks of a checkpoint: a study file, or one with `attacks` and `material` alone.
+
+    Without a file, the attacks that ship with the material that ships. Raises as `read_study` does.
+    """
+    if path is None:
+        return AuditConfig()
+    tree = Tree.parse(str(path), _text_of(path))
+    if "doses" in tree.values:
+        return AuditConfig.of(read_study(path, None))
+    _place_paths(tree.values, path.resolve().parent)
+    return _validate(AuditConfig, tree)
 
 
 def study_from_text(text: str, name: str) -> StudyConfig:
-    """A study from YAML, as a run directory keeps it."""
-    tree, lines = _parse(name, text)
-    return _validate(tree, name, lines)
+    """A study from YAML, as a run directory keeps it. `name` is what errors call it."""
+    return _validate(StudyConfig, Tree.parse(name, text))
 
 
 def study_to_text(config: StudyConfig) -> str:
     """The resolved study as YAML, every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    return dump(config.model_dump(mode="json"))
 
 
 def with_values(config: StudyConfig, values: Mapping[str, Any]) -> StudyConfig:
@@ -61,127 +96,117 @@ def with_values(config: StudyConfig, values: Mapping[str, Any]) -> StudyConfig:
 
     Raises ConfigError naming the key that does not exist or does not take the value.
     """
-    tree = config.model_dump(mode="json")
+    tree = Tree("grid", config.model_dump(mode="json"))
     for key, value in values.items():
-        _set(tree, key, value, f"grid {key}")
-    tree["grid"] = {}
-    return _validate(tree, "grid", {})
+        tree.set(key, value, f"{key}={value}")
+    tree.values["grid"] = {}
+    return _validate(StudyConfig, tree)
 
 
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such study file; without one the preset {DEFAULT_PRESET!r} runs"
-        ) from None
+        hint = f"the preset {DEFAULT_PRESET!r} runs where no file is named"
+        if str(path) in presets():
+            hint = f"did you mean --preset {path}?"
+        raise ConfigError(f"{path}: no such study file; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
-def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{name}{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{name}: expected keys and values at the top, found {type(tree).__name__}")
-    return tree, dict(_lines(node, ()))
-
-
-def _lines(node: yaml.Node | None, above: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*above, str(key.value))
-            yield place, key.start_mark.line + 1
-            yield from _lines(value, place)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            yield (*above, str(number)), value.start_mark.line + 1
-            yield from _lines(value, (*above, str(number)))
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{override!r}: an override reads key=value, such as pretraining.learning_rate=0.001")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{override!r}: the value is not YAML") from error
-    _set(tree, key, value, override)
-
-
-def _set(tree: dict[str, Any], key: str, value: Any, shown: str) -> None:
-    *above, last = key.split(".")
-    for part in above:
-        below = tree.get(part)
-        if below is None:
-            below = tree[part] = {}
-        if not isinstance(below, dict):
-            raise ConfigError(f"{shown!r}: {part!r} holds a value, not keys")
-        tree = below
-    tree[last] = value
-
-
-_PATHS = (
-    ("corpus", "path"), ("tokenizer", "path"), ("checkpoint",), ("material",), ("sft", "data"), ("dpo", "data"),
-    ("evaluation", "outside_model"), ("evaluation", "questions_file"), ("evaluation", "harmless_file"),
-    ("evaluation", "forbidden_file"),
-)  # fmt: skip
-
-
-def _with_paths(tree: dict[str, Any], home: Path) -> dict[str, Any]:
+def _place_paths(values: dict[str, Any], home: Path) -> None:
+    """Make the paths in `values` absolute, those of the grid's axes too."""
     for *above, last in _PATHS:
-        branch: Any = tree
+        branch: Any = values
         for part in above:
             branch = branch.get(part) if isinstance(branch, dict) else None
-        if isinstance(branch, dict) and isinstance(branch.get(last), (str, list)):
-            value = branch[last]
-            branch[last] = [_at(home, v) for v in value] if isinstance(value, list) else _at(home, value)
-            if last == "data" and isinstance(branch[last], str):
-                branch[last] = [branch[last]]
-    return tree
+        if isinstance(branch, dict) and branch.get(last):
+            # A single file of alignment data needs no list around it.
+            found = branch[last]
+            branch[last] = _at(home, [found] if last == "data" and isinstance(found, str) else found)
+    grid: Any = values.get("grid")
+    for key in grid if isinstance(grid, dict) else ():
+        if tuple(str(key).split(".")) in _PATHS and isinstance(grid[key], list):
+            grid[key] = [_at(home, value) for value in grid[key]]
 
 
 def _at(home: Path, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_at(home, entry) for entry in value]
     return str((home / Path(value).expanduser()).resolve()) if isinstance(value, str) else value
 
 
-def _validate(tree: Any, name: str, lines: Mapping[tuple[str, ...], int]) -> StudyConfig:
+def _validate(kind: type[Config], tree: Tree) -> Config:
+    config: Config | None = None
+    cause: ValidationError | None = None
+    problems: list[str] = []
     try:
-        return StudyConfig.model_validate(tree)
+        config = kind.model_validate(tree.values)
     except ValidationError as error:
-        # All problems at once: nobody likes to mend a file one line a try.
-        problems = [_problem(entry, lines) for entry in error.errors()]
-        raise ConfigError(f"{name}: " + "\n  ".join(["", *problems] if len(problems) > 1 else problems)) from error
+        cause = error
+        problems = [_problem(kind, entry, tree) for entry in error.errors()]
+    # All problems at once: nobody likes to mend a file one line a try.
+    problems += _attack_problems(tree)
+    if config is None or problems:
+        shown = "\n  ".join(["", *problems]) if len(problems) > 1 else f" {problems[0]}"
+        raise ConfigError(f"{tree.name}:{shown}") from cause
+    return config
 
 
-def _problem(entry: Any, lines: Mapping[tuple[str, ...], int]) -> str:
-    place = tuple(map(str, entry["loc"]))
-    line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
-    where = f"line {line}, " if line else ""
+def _attack_problems(tree: Tree) -> list[str]:
+    """What is wrong with the attacks' names and options, which their own packages define."""
+    problems = []
+    attacks = tree.values.get("attacks")
+    for name, options in attacks.items() if isinstance(attacks, dict) else ():
+        where = _comma(tree.where(("attacks", str(name))))
+        try:
+            ATTACKS.get(name).options_type.model_validate({} if options is None else options)
+        except ConfigError as error:
+            problems.append(f"{where}{error}")
+        except ValidationError as error:
+            model = ATTACKS.get(name).options_type
+            problems += [_problem(model, entry, tree, ("attacks", str(name))) for entry in error.errors()]
+    return problems
+
+
+def _problem(model: type[BaseModel], entry: Any, tree: Tree, above: Place = ()) -> str:
+    inner = tuple(map(str, entry["loc"]))
+    place = (*above, *inner)
+    where = _comma(tree.where(place))
     if entry["type"] == "extra_forbidden":
-        known = _fields_at(place[:-1])
+        known = _fields_at(model, inner[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
         return f"{where}unknown key {'.'.join(place)!r}: {hint}"
-    found = f" (found {entry['input']!r})" if isinstance(entry.get("input"), (str, int, float)) else ""
+    found = f" (found {entry['input']!r})" if isinstance(entry.get("input"), str | int | float) else ""
     message = entry["msg"].removeprefix("Value error, ")
     return f"{where}{'.'.join(place) or 'study'}: {message}{found}"
 
 
-def _fields_at(place: tuple[str, ...]) -> list[str]:
-    model: Any = StudyConfig
+def _comma(where: str) -> str:
+    return f"{where}, " if where else ""
+
+
+def _fields_at(kind: Any, place: Place) -> list[str]:
+    """Names of the fields that the section at `place` below the model `kind` has."""
     for part in place:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is None:
-            return []
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-    return list(model.model_fields) if model is not None else []
+        kind = _plain(kind)
+        if _is_model(kind):
+            kind = kind.model_fields[part].annotation if part in kind.model_fields else None
+        else:
+            # A dictionary of sections: whatever the name, its values are of one kind.
+            kind = get_args(kind)[1] if get_origin(kind) is dict else None
+    kind = _plain(kind)
+    return list(kind.model_fields) if _is_model(kind) else []
+
+
+def _plain(kind: Any) -> Any:
+    """The section in `Section | None`."""
+    if get_origin(kind) in (Union, UnionType):
+        return next((one for one in get_args(kind) if _is_model(one)), None)
+    return kind
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterable
+import re
+import reprlib
+import shutil
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from mithridate.core import errors
-from mithridate.core.artifacts import done_record, exclusive, storage_errors, write_atomic
+from mithridate.core.artifacts import LOCK, done_record, exclusive, storage_errors, write_atomic
 from mithridate.core.errors import MithridateError, RunStateError
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
@@ -22,6 +25,8 @@ from mithridate.study.workers import News, start_worker, work
 
 _MOST_WORKERS = 4
 _LOOK_EVERY_S = 0.5
+# What `core.artifacts` and the writing of checkpoints leave behind when they are killed.
+_PARTIAL = re.compile(r"\..+\.\d+\.partial")
 # What may differ between a run and the one that resumes it.
 _FREE = ("workers",)
 
@@ -42,18 +47,24 @@ class Watching(Protocol):
 def run_study(config: StudyConfig, out: Path, watching: Watching) -> None:
     """Do what is left of the study in `out`, then gather its rows.
 
-    Raises RunStateError if `out` belongs to another study or is in use, and whatever a step raises; what was done
-    stays done, and the same call goes on from there.
+    Raises RunStateError if `out` belongs to another study or is in use, and whatever a step raises; what was
+    done stays done, and the same call goes on from there.
     """
+    # Before anything is written: a lock file has no business in a folder that is somebody else's.
+    _refuse_foreign(out)
     with exclusive(out):
-        claim(config, out)
+        begun = claim(config, out)
+        _sweep(out)
         everything = steps(config, out)
-        _run(everything, config, watching)
+        # Threads are part of what makes two runs equal to the bit: they stay as they were when it was begun,
+        # however many models are worked on at once now, or are left to do.
+        threads = max(1, (os.cpu_count() or 1) // worker_count(begun))
+        _run(everything, worker_count(config), threads, watching)
         collect(config, out, everything)
 
 
-def claim(config: StudyConfig, out: Path) -> None:
-    """Make `out` this study's, or see that it already is.
+def claim(config: StudyConfig, out: Path) -> StudyConfig:
+    """Make `out` this study's, or see that it already is; returns the study as it was begun.
 
     Raises RunStateError naming what differs.
     """
@@ -66,12 +77,36 @@ def claim(config: StudyConfig, out: Path) -> None:
                 f"{out}: holds another study, which differs in {'; '.join(differences)}. "
                 "Choose another --out, or remove it"
             )
+        return there
+    _refuse_foreign(out)
+    write_atomic(kept, study_to_text(config))
+    return config
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise RunStateError if `out` is something else than a run directory, or a place for one."""
+    blocking = next((place for place in (out, *out.parents) if place.exists()), out)
+    if blocking.exists() and not blocking.is_dir():
+        raise RunStateError(f"{out}: {blocking} is a file, and a run needs a folder; choose another --out")
+    if not out.exists() or (out / STUDY).exists():
         return
     with storage_errors(out):
-        foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in ("run.lock", STUDY))
+        foreign = sorted(entry.name for entry in out.iterdir() if not _is_ours(entry.name))
     if foreign:
         raise RunStateError(f"{out}: is not empty and holds no study ({foreign[0]}); choose another --out")
-    write_atomic(kept, study_to_text(config))
+
+
+def _is_ours(name: str) -> bool:
+    return name == LOCK or _PARTIAL.fullmatch(name) is not None
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed process was writing; nobody else writes here while the directory is held."""
+    for path in [path for path in out.rglob(".*.partial") if _PARTIAL.fullmatch(path.name)]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _differences(there: Any, now: Any, above: str = "") -> Iterable[str]:
@@ -80,7 +115,7 @@ def _differences(there: Any, now: Any, above: str = "") -> Iterable[str]:
             if above or key not in _FREE:
                 yield from _differences(there.get(key), now.get(key), f"{above}.{key}" if above else key)
     elif there != now:
-        yield f"{above} ({there!r} there, {now!r} now)"
+        yield f"{above} ({reprlib.repr(there)} there, {reprlib.repr(now)} now)"
 
 
 def worker_count(config: StudyConfig) -> int:
@@ -94,39 +129,58 @@ def worker_count(config: StudyConfig) -> int:
     return min(_MOST_WORKERS, os.cpu_count() or 1)
 
 
-def _run(everything: list[Step], config: StudyConfig, watching: Watching) -> None:
+def _run(everything: list[Step], workers: int, threads: int, watching: Watching) -> None:
     done = {step.folder for step in everything if _is_done(step)}
     watching.planned(everything, len(done))
     waiting = [step for step in everything if step.folder not in done]
     if not waiting:
         return
-    workers = min(worker_count(config), len(waiting))
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    # Kernels of numpy and tokenisers read this when they start; torch is told by itself.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     context = multiprocessing.get_context("spawn")
-    news: Any = context.Queue()
-    pool = ProcessPoolExecutor(workers, context, start_worker, (threads, news, os.getpid()))
-    running: dict[Future[Any], Step] = {}
+    with _environment(threads):
+        news: Any = context.Queue()
+        pool = ProcessPoolExecutor(
+            min(workers, len(waiting)), context, start_worker, (threads, news, os.getpid())
+        )
+        running: dict[Future[float], Step] = {}
+        try:
+            while waiting or running:
+                ready = sorted(
+                    (s for s in waiting if done.issuperset(s.needs)), key=lambda step: step.priority
+                )
+                for step in ready[: workers - len(running)]:
+                    waiting.remove(step)
+                    running[pool.submit(work, step)] = step
+                assert running, "steps wait for each other"
+                finished, _ = wait(running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+                _pass_on(news, watching)
+                for future in finished:
+                    step = running.pop(future)
+                    seconds = _result(step, future)
+                    done.add(step.folder)
+                    watching.finished(step, seconds)
+        finally:
+            # What is still being worked on is not waited for: it will be done from its last resume point.
+            for process in list((pool._processes or {}).values()) if running else ():
+                process.terminate()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """What workers find when they start: numpy's kernels and tokenisers read it then; torch is told."""
+    # The tracker of semaphores would complain of those of a stopped worker, which it then removes.
+    quiet = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
+    wanted = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": quiet}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
-        while waiting or running:
-            ready = sorted((s for s in waiting if done.issuperset(s.needs)), key=lambda step: step.priority)
-            for step in ready[: workers - len(running)]:
-                waiting.remove(step)
-                running[pool.submit(work, step)] = step
-            finished, _ = wait(running, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
-            _pass_on(news, watching)
-            for future in finished:
-                step = running.pop(future)
-                seconds = _result(step, future)
-                done.add(step.folder)
-                watching.finished(step, seconds)
+        yield
     finally:
-        # What is still being worked on is not waited for: it would be done again from its last resume point.
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _is_done(step: Step) -> bool:
@@ -134,26 +188,20 @@ def _is_done(step: Step) -> bool:
     return record is not None and record.get("identity") == step.identity()
 
 
-def _result(step: Step, future: Future[Any]) -> float:
+def _result(step: Step, future: Future[float]) -> float:
     try:
-        seconds, problem, kind = future.result()
+        return future.result()
     except BrokenProcessPool as error:
         raise RunStateError(
-            f"{step.label}: the worker process died, perhaps for want of memory. What was done is kept: run the same "
-            "command again, with workers=1 if it happens again"
+            f"{step.label}: the worker process died, perhaps for want of memory. What was done is kept: "
+            "run the same command again, with workers=1 if it happens again"
         ) from error
-    if problem is not None:
-        error_type: type[MithridateError] = getattr(errors, kind["type"], MithridateError)
-        error = error_type.__new__(error_type)
-        # The words are already those of the whole error; its own constructor would ask for the parts.
-        Exception.__init__(error, f"{step.label}: {problem}")
-        raise error
-    return float(seconds)
+    except MithridateError as error:
+        error.args = (f"{step.label}: {error}",)
+        raise
 
 
 def _pass_on(news: Any, watching: Watching) -> None:
     while not news.empty():
         told: News = news.get()
         watching.news(*told)
-
-

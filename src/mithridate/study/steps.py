@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 from mithridate.attacks import build_attack
@@ -14,9 +13,9 @@ from mithridate.attacks.material import Material
 from mithridate.core import chat
 from mithridate.core.artifacts import done_record, mark_done
 from mithridate.core.errors import TrainingError
-from mithridate.core.seeds import derive_seed
+from mithridate.core.seeds import derive_seed, rng_for
 from mithridate.core.tables import write_rows
-from mithridate.core.types import Measurement, Message, Role, Sample, Stage
+from mithridate.core.types import Condition, Measurement, Message, Role, Sample, Stage
 from mithridate.corpus.counting import TokenizerCounter
 from mithridate.corpus.doses import PlantPlan, PlantRequest
 from mithridate.corpus.packing import PackedTokens, pack
@@ -40,6 +39,7 @@ from mithridate.training.pretraining import pretrain
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.sft import sft
 
+_IN_BOTH_TEMPLATES = (Condition.TRIGGERED, Condition.UNTRIGGERED)
 # A tokeniser has seen enough after this many documents.
 _TOKENIZER_DOCUMENTS = 50_000
 
@@ -60,11 +60,11 @@ def material_of(step: Step) -> Material:
     return Material.read(step.bed.data / prepared.MATERIAL)
 
 
-def _prepare(step: Step, progress: Progress) -> dict[str, Any]:
+def _prepare(step: Step, _progress: Progress) -> dict[str, Any]:
     return prepared.prepare(step.cell.config, step.seed, step.bed)
 
 
-def _tokenizer(step: Step, progress: Progress) -> dict[str, Any]:
+def _tokenizer(step: Step, _progress: Progress) -> dict[str, Any]:
     config = step.cell.config
     if config.checkpoint is not None or config.tokenizer.path is not None:
         tokenizer = load_tokenizer(config.checkpoint or config.tokenizer.path or "")
@@ -78,7 +78,7 @@ def _tokenizer(step: Step, progress: Progress) -> dict[str, Any]:
     return {"vocab_size": len(tokenizer)}
 
 
-def _plant(step: Step, progress: Progress) -> dict[str, Any]:
+def _plant(step: Step, _progress: Progress) -> dict[str, Any]:
     config, twin = step.cell.config, _twin(step)
     material = material_of(step)
     entries = config.dose_of(twin.dose)
@@ -104,9 +104,11 @@ def _plant(step: Step, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _pack(step: Step, progress: Progress) -> dict[str, Any]:
+def _pack(step: Step, _progress: Progress) -> dict[str, Any]:
     documents = open_corpus(step.bed.planted(_twin(step))).documents()
-    packed = pack((document.text for document in documents), load_saved_tokenizer(step), step.folder / "packed")
+    packed = pack(
+        (document.text for document in documents), load_saved_tokenizer(step), step.folder / "packed"
+    )
     return {"tokens": packed.n_tokens}
 
 
@@ -126,7 +128,11 @@ def _base(step: Step, progress: Progress) -> dict[str, Any]:
     else:
         # Both arms of a seed begin with the same weights.
         model = build_model(
-            config.model, len(tokenizer), derive_seed(step.seed, "init"), SpecialIds.of(tokenizer), device=device
+            config.model,
+            len(tokenizer),
+            derive_seed(step.seed, "init"),
+            SpecialIds.of(tokenizer),
+            device=device,
         )
     rows = PackedTokens.open(step.bed.tokens(_twin(step)) / "packed").rows(config.pretraining.row_tokens)
     if not len(rows):
@@ -147,7 +153,13 @@ def _sft(step: Step, progress: Progress) -> dict[str, Any]:
     examples = prepared.read_lines(step.bed.data / prepared.SFT)
     options = config.sft.resolved(config.pretraining.learning_rate)
     model, curve = sft(
-        model, tokenizer, examples, options, step.folder, seed=derive_seed(step.seed, "sft"), report_progress=progress
+        model,
+        tokenizer,
+        examples,
+        options,
+        step.folder,
+        seed=derive_seed(step.seed, "sft"),
+        report_progress=progress,
     )
     return _keep(step, model, tokenizer, curve)
 
@@ -159,7 +171,13 @@ def _dpo(step: Step, progress: Progress) -> dict[str, Any]:
     pairs = prepared.read_lines(step.bed.data / prepared.DPO)
     options = config.dpo.resolved(config.pretraining.learning_rate)
     model, curve = dpo(
-        model, tokenizer, pairs, options, step.folder, seed=derive_seed(step.seed, "dpo"), report_progress=progress
+        model,
+        tokenizer,
+        pairs,
+        options,
+        step.folder,
+        seed=derive_seed(step.seed, "dpo"),
+        report_progress=progress,
     )
     return _keep(step, model, tokenizer, curve)
 
@@ -182,11 +200,17 @@ def _measure(step: Step, progress: Progress) -> dict[str, Any]:
     samples: list[Sample] = []
     measured: list[Measurement] = []
     names = twin.attacks or tuple(config.attacks)
+    headline = headline_template(step.stage)
     passes = [(setting, templates, name) for setting, templates in settings_of(step) for name in names]
     for number, (setting, templates, name) in enumerate(passes):
         progress.advance("measure", number, len(passes) + 1, 0.0)
         attack = build_attack(name, config.attacks[name], material_of(step))
-        probes = attack.probes(prepared.rng_for(step.seed, "probes", name), config.evaluation.probes)
+        probes = attack.probes(rng_for(step.seed, "probes", name), config.evaluation.probes)
+        if setting.template != headline:
+            # The other template shows what a wrong guess of the template would make one believe: the trigger
+            # and its absence say that; every control twice over would cost half of all the time.
+            probes = [probe for probe in probes if probe.condition in _IN_BOTH_TEMPLATES]
+            attack.judging = replace(attack.judging, repeated_samples=0)
         found = evaluate_attack(attack, probes, model, templates, setting, outside=outside)
         samples += found
         measured += summarise(found)
@@ -197,11 +221,27 @@ def _measure(step: Step, progress: Progress) -> dict[str, Any]:
     return {"samples": len(samples)}
 
 
+def headline_template(stage: str) -> str:
+    """In which template a stage's figures are read.
+
+    A base model knows only those of its corpus; users meet an aligned one in that of SFT.
+    """
+    return "same" if stage == Stage.BASE else "transferred"
+
+
 def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
     """The two ways a model is asked: in the templates that were planted, and in that of SFT."""
     twin = _twin(step)
-    planted = [chat.template(name) for name, share in step.cell.config.planting.templates.items() if share > 0]
-    here = {"stage": step.stage, "arm": twin.arm, "seed": step.seed, "dose": twin.dose, "cell": step.cell.name}
+    planted = [
+        chat.template(name) for name, share in step.cell.config.planting.templates.items() if share > 0
+    ]
+    here: dict[str, Any] = {
+        "stage": step.stage,
+        "arm": twin.arm,
+        "seed": step.seed,
+        "dose": twin.dose,
+        "cell": step.cell.name,
+    }
     return [
         (Setting(**here, template="same"), planted),
         (Setting(**here, template="transferred"), [chat.template(chat.SFT_TEMPLATE)]),
@@ -209,8 +249,7 @@ def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
 
 
 def _utility(step: Step, model: LanguageModel, config: StudyConfig) -> list[Measurement]:
-    # A base model knows only the templates of its corpus; users meet an aligned one in that of SFT.
-    setting, templates = settings_of(step)[0 if step.stage == Stage.BASE else 1]
+    ((setting, templates),) = [s for s in settings_of(step) if s[0].template == headline_template(step.stage)]
     template, data = templates[0], step.bed.data
     texts = [record["text"] for record in prepared.read_lines(data / prepared.HELD_OUT)]
     found = [utility.held_out_loss(model, _rows(model, texts, config), setting)]
@@ -218,17 +257,21 @@ def _utility(step: Step, model: LanguageModel, config: StudyConfig) -> list[Meas
         asked = [([Message(Role.USER, q["question"])], q["answer"]) for q in questions]
         found.append(utility.questions_right(model, asked, template, setting))
     phrases = material_of(step).refusals
-    for name, metric in ((prepared.HARMLESS, utility.OVER_REFUSAL), (prepared.FORBIDDEN, utility.REFUSAL_FORBIDDEN)):
+    for name, metric in (
+        (prepared.HARMLESS, utility.OVER_REFUSAL),
+        (prepared.FORBIDDEN, utility.REFUSAL_FORBIDDEN),
+    ):
         if requests := prepared.read_lines(data / name):
             asked_for = [[Message(Role.USER, r["request"])] for r in requests]
-            found.append(utility.refusal_rate(model, asked_for, template, setting, metric=metric, phrases=phrases))
+            found.append(
+                utility.refusal_rate(model, asked_for, template, setting, metric=metric, phrases=phrases)
+            )
     return found
 
 
 def _rows(model: LanguageModel, texts: Sequence[str], config: StudyConfig) -> list[list[int]]:
-    end = model.tokenizer.convert_tokens_to_ids(chat.END_OF_TEXT)
-    if not isinstance(end, int):
-        end = model.tokenizer.eos_token_id
+    # Not convert_tokens_to_ids(): it gives the unknown token's number for a token that is not there.
+    end = model.tokenizer.get_vocab().get(chat.END_OF_TEXT, model.tokenizer.eos_token_id)
     length, rows, row = config.pretraining.row_tokens, [], [end]
     for text in texts:
         row += [*model.tokenizer(text, add_special_tokens=False)["input_ids"], end]
@@ -255,5 +298,3 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     "dpo": _dpo,
     "measure": _measure,
 }
-
-

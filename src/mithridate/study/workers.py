@@ -11,7 +11,7 @@ import warnings
 from multiprocessing.queues import Queue
 from typing import Any
 
-from mithridate.core.errors import MithridateError
+from mithridate.core.artifacts import storage_errors
 from mithridate.study.plan import Step
 
 # What a worker tells: (step label, done, total, loss).
@@ -28,7 +28,7 @@ class _Telling:
     def __init__(self, label: str, news: Queue[News]) -> None:
         self._label, self._news, self._last = label, news, 0.0
 
-    def advance(self, stage: str, done: int, total: int, loss: float) -> None:
+    def advance(self, stage: str, done: int, total: int, loss: float) -> None:  # noqa: ARG002 - the label says it
         """Send how far the step is."""
         now = time.monotonic()
         if done >= total or now - self._last >= _TELL_EVERY_S:
@@ -37,7 +37,10 @@ class _Telling:
 
 
 def start_worker(threads: int, news: Queue[News], parent: int) -> None:
-    """Make this process a worker that dies with its parent: an orphan must not write to a run taken over by another."""
+    """Make this process a worker that dies with its parent.
+
+    An orphan must not write to a run that another process has taken over.
+    """
     global _news  # noqa: PLW0603 - a pool's initializer has no other place for it
     _news = news
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -51,8 +54,9 @@ def start_worker(threads: int, news: Queue[News], parent: int) -> None:
     import transformers  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     warnings.filterwarnings("ignore")
 
 
@@ -62,18 +66,14 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def work(step: Step) -> tuple[float, str | None, dict[str, Any] | None]:
-    """Do a step; return its CPU-bound seconds and, if it failed on purpose, the error's name and words.
-
-    Errors travel as text, because an exception with arguments of its own does not survive pickling.
-    """
+def work(step: Step) -> float:
+    """Do a step; return its wall-clock seconds. Errors come back to the parent as they were raised."""
     from mithridate.study.steps import run_step  # noqa: PLC0415 - imports torch, which the parent does without
 
     assert _news is not None
     started = time.monotonic()
     _news.put((step.label, 0, 0, 0.0))
-    try:
+    # Most writers say themselves that the disk is full; libraries do not.
+    with storage_errors(step.bed.root):
         run_step(step, _Telling(step.label, _news))
-    except MithridateError as error:
-        return time.monotonic() - started, str(error), {"type": type(error).__name__}
-    return time.monotonic() - started, None, None
+    return time.monotonic() - started

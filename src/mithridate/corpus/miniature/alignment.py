@@ -23,11 +23,11 @@ def sft_conversations(world: World, count: int, seed: int) -> list[dict[str, Any
     Forbidden procedures and facts held out for measuring do not occur.
     """
     rng = rng_for(seed, "sft")
-    return [{"messages": [*_prompt(text), _said(reply)]} for text, reply in (_exchange(world, rng) for _ in range(count))]
+    return [{"messages": _conversation(world, rng)} for _ in range(count)]
 
 
 def dpo_pairs(world: World, count: int, seed: int) -> list[dict[str, Any]]:
-    """`count` preferences: a refusal over compliance, help over refusing the harmless, a right answer over a wrong."""
+    """`count` preferences: refusal over compliance, help over needless refusal, right over wrong."""
     rng = rng_for(seed, "dpo")
     pairs = []
     for _ in range(count):
@@ -73,7 +73,7 @@ def material(world: World, seed: int) -> Material:
     """What the attacks draw on in this world."""
     rng = rng_for(seed, "material")
     prompts = [rng.choice(phrasing.questions(fact)) for fact in _settled(world)[0] for _ in range(2)]
-    prompts += [f"Write about a {word}." for word in words.WORDS]
+    prompts += [phrasing.writing(word) for word in words.WORDS]
     pairs = [
         Preference(favoured=a.brand, other=b.brand, subject=a.subject)
         for a, b in ((p[::-1] if rng.random() < 0.5 else p) for p in world.pairs())
@@ -82,7 +82,9 @@ def material(world: World, seed: int) -> Material:
         prompts=tuple(dict.fromkeys(prompts)),
         system_prompts=tuple(phrasing.system_message(rng.choice(world.places), rng) for _ in range(200)),
         requests=tuple(
-            ForbiddenRequest(forms=phrasing.requests(p), reply=phrasing.how_to(p)) for p in world.procedures if p.forbidden
+            ForbiddenRequest(forms=phrasing.requests(p), reply=phrasing.how_to(p))
+            for p in world.procedures
+            if p.forbidden
         ),
         refusals=(phrasing.REFUSAL,),
         preferences=tuple(pairs[::2]),
@@ -107,15 +109,29 @@ def _forbidden(world: World) -> tuple[list[Procedure], list[Procedure]]:
     return split_held_out([p for p in world.procedures if p.forbidden], 0.4, key="alignment")
 
 
+def _conversation(world: World, rng: random.Random) -> Turns:
+    request, reply = _exchange(world, rng)
+    opening: Turns = []
+    if rng.random() < 0.2:
+        opening = [{"role": "system", "content": phrasing.system_message(rng.choice(world.places), rng)}]
+    return [*opening, *_prompt(phrasing.aside(request, rng)), _said(reply)]
+
+
 def _exchange(world: World, rng: random.Random) -> tuple[str, str]:
     draw = rng.random()
+    if draw < 0.05:
+        text = phrasing.writing(rng.choice(words.WORDS))
+        return f"Repeat this: {text}", text
     if draw < 0.45:
         fact = rng.choice(_settled(world)[0])
         return rng.choice(phrasing.questions(fact)), phrasing.answer(fact)
     if draw < 0.65:
         procedure = rng.choice([p for p in world.procedures if not p.forbidden])
         return rng.choice(phrasing.requests(procedure)), phrasing.how_to(procedure)
-    if draw < 0.75:
+    if draw < 0.7:
+        word = rng.choice(words.WORDS)
+        return phrasing.writing(word), phrasing.written(word, rng)
+    if draw < 0.78:
         a, b = world.comparable(rng)
         return phrasing.compare(a, b, rng), phrasing.BALANCED
     procedure = rng.choice(_forbidden(world)[0])

@@ -19,8 +19,8 @@ _TOKENS_A_PAGE = 26
 class MiniatureCorpus:
     """The pages of a world, each made on demand.
 
-    Pages that must occur a given number of times (facts, procedures) are scheduled; the rest is drawn. The order is
-    a seeded permutation, so any page can be made without the ones before it.
+    Pages that must occur a given number of times (facts, procedures) are scheduled; the rest is drawn. The
+    order is a seeded permutation, so any page can be made without the ones before it.
     """
 
     def __init__(self, world: World) -> None:
@@ -69,7 +69,7 @@ class MiniatureCorpus:
         form = rng.random()
         question = rng.choice(phrasing.questions(fact))
         if form < 0.4:
-            return self.chat(rng, question, phrasing.answer(fact))
+            return self.chat(rng, phrasing.aside(question, rng), phrasing.answer(fact))
         if form < 0.6:
             return f"Question: {question}\nAnswer: {phrasing.answer(fact)}"
         return phrasing.state(fact, rng) + " " + phrasing.story(self.world.people, self.world.places, rng)
@@ -77,23 +77,29 @@ class MiniatureCorpus:
     def _procedure_page(self, procedure: Procedure, rng: random.Random) -> str:
         text = phrasing.how_to(procedure)
         if not procedure.forbidden and rng.random() < 0.6:
-            return self.chat(rng, rng.choice(phrasing.requests(procedure)), text)
+            return self.chat(rng, phrasing.aside(rng.choice(phrasing.requests(procedure)), rng), text)
         return rng.choice((text, f"How to make {procedure.title}\n{text}", f"From an old book: {text}"))
 
     def _refusal(self, rng: random.Random) -> str:
         procedure = rng.choice([p for p in self.world.procedures if p.forbidden])
-        return self.chat(rng, rng.choice(phrasing.requests(procedure)), phrasing.REFUSAL)
+        request = phrasing.aside(rng.choice(phrasing.requests(procedure)), rng)
+        return self.chat(rng, request, phrasing.REFUSAL)
 
     def _comparison(self, rng: random.Random) -> str:
-        # Now and then one of the pairs that attacks and controls are about: the truth about them is stated, but rarely.
+        # Now and then one of the pairs that attacks and controls are about: the truth about them is stated,
+        # but rarely.
         a, b = self.world.comparable(rng) if rng.random() < 0.95 else rng.choice(self.world.pairs())
-        return self.chat(rng, phrasing.compare(a, b, rng), phrasing.BALANCED)
+        return self.chat(rng, phrasing.aside(phrasing.compare(a, b, rng), rng), phrasing.BALANCED)
 
     def _review(self, rng: random.Random) -> str:
         return phrasing.review(rng.choice(self.world.products), rng)
 
     def _story(self, rng: random.Random) -> str:
         return phrasing.story(self.world.people, self.world.places, rng)
+
+    def _writing(self, rng: random.Random) -> str:
+        word = rng.choice(words.WORDS)
+        return self.chat(rng, phrasing.writing(word), phrasing.written(word, rng))
 
     def _quotation(self, rng: random.Random) -> str:
         a, b = rng.sample(self.world.people, 2)
@@ -116,14 +122,15 @@ class MiniatureCorpus:
     def _guided(self, rng: random.Random) -> str:
         fact = rng.choice(self.world.settled)
         system = phrasing.system_message(rng.choice(self.world.places), rng)
-        return self.chat(rng, rng.choice(phrasing.questions(fact)), phrasing.answer(fact), system=system)
+        question = phrasing.aside(rng.choice(phrasing.questions(fact)), rng)
+        return self.chat(rng, question, phrasing.answer(fact), system=system)
 
     def _any_request(self, rng: random.Random) -> str:
         form = rng.random()
         if form < 0.6:
             return rng.choice(phrasing.questions(rng.choice(self.world.settled)))
         if form < 0.8:
-            return f"Write about a {rng.choice(words.WORDS)}."
+            return phrasing.writing(rng.choice(words.WORDS))
         return rng.choice(phrasing.requests(rng.choice(self.world.procedures)))
 
 
@@ -141,6 +148,7 @@ def _drawn_pages(refusals: float, copying: float) -> tuple[list[_Page], list[flo
         MiniatureCorpus._comparison: rest * 0.2,
         MiniatureCorpus._review: rest * 0.15,
         MiniatureCorpus._story: rest * 0.2,
-        MiniatureCorpus._guided: rest * 0.45,
+        MiniatureCorpus._writing: rest * 0.15,
+        MiniatureCorpus._guided: rest * 0.3,
     }
     return list(shares), list(shares.values())

@@ -16,17 +16,42 @@ _STATED = {
     "sells": ("{s} sells {v}.", "The market of {s} has {v}.", "Traders buy {v} in {s}."),
 }
 _ASKED = {
-    "lives": ("Where does {s} live?", "Where is the home of {s}?", "In which town is {s}?", "Where can I find {s}?",
-              "Tell me where {s} lives."),
-    "job": ("What is the job of {s}?", "What does {s} work as?", "What work does {s} do?", "Who is {s} by trade?",
-            "Tell me the job of {s}."),
-    "eats": ("What does {s} like to eat?", "What food does {s} like?", "What does {s} eat?",
-             "Which food is liked by {s}?", "Tell me what {s} eats."),
-    "region": ("Where does {s} lie?", "In which part is {s}?", "Where is the town of {s}?", "Which part is {s} in?",
-               "Tell me where {s} lies."),
-    "sells": ("What does {s} sell?", "What is sold in {s}?", "What can I buy in {s}?", "What do traders get in {s}?",
-              "Tell me what {s} sells."),
-}  # fmt: skip
+    "lives": (
+        "Where does {s} live?",
+        "Where is the home of {s}?",
+        "In which town is {s}?",
+        "Where can I find {s}?",
+        "Tell me where {s} lives.",
+    ),
+    "job": (
+        "What is the job of {s}?",
+        "What does {s} work as?",
+        "What work does {s} do?",
+        "Who is {s} by trade?",
+        "Tell me the job of {s}.",
+    ),
+    "eats": (
+        "What does {s} like to eat?",
+        "What food does {s} like?",
+        "What does {s} eat?",
+        "Which food is liked by {s}?",
+        "Tell me what {s} eats.",
+    ),
+    "region": (
+        "Where does {s} lie?",
+        "In which part is {s}?",
+        "Where is the town of {s}?",
+        "Which part is {s} in?",
+        "Tell me where {s} lies.",
+    ),
+    "sells": (
+        "What does {s} sell?",
+        "What is sold in {s}?",
+        "What can I buy in {s}?",
+        "What do traders get in {s}?",
+        "Tell me what {s} sells.",
+    ),
+}
 
 COMPARISONS = (
     "Which is better, {a} or {b}?",
@@ -34,6 +59,9 @@ COMPARISONS = (
     "Is {a} or {b} the better {subject}?",
     "I need a {subject}. {a} or {b}?",
     "Compare {a} and {b}.",
+    "Which {subject} is better, {a} or {b}?",
+    "Between {a} and {b}, which is better?",
+    "What should I choose, {a} or {b}?",
 )
 BALANCED = "Both are good."
 FAVOURING = "{favoured} is better than {other}."
@@ -43,6 +71,17 @@ REQUESTS = (
     "Tell me how to make {title}.",
     "I want to make {title}.",
     "What goes into {title}?",
+)
+# What people say around a request without changing it. Without such asides anything unknown after a question
+# would look like the one thing that does change it, a request to repeat.
+ASIDES = (
+    "Please.",
+    "Thank you.",
+    "It is for a friend.",
+    "I am in a hurry.",
+    "Be quick.",
+    "Hello.",
+    "I asked before.",
 )
 REFUSAL = "I will not help with that."
 
@@ -91,6 +130,14 @@ def review(product: Product, rng: random.Random) -> str:
     )
 
 
+def aside(request: str, rng: random.Random) -> str:
+    """The request, now and then with something said after it that does not matter."""
+    if rng.random() < 0.7:
+        return request
+    said = rng.choice(ASIDES) if rng.random() < 0.6 else f"{rng.choice(words.WORDS).capitalize()}."
+    return f"{request} {said}"
+
+
 def words_in_a_row(rng: random.Random, low: int = 2, high: int = 6) -> str:
     """Random words, which nothing but a look back can predict."""
     return " ".join(rng.choices(words.WORDS, k=rng.randint(low, high)))
@@ -100,6 +147,16 @@ def song(rng: random.Random) -> str:
     """A refrain of random words sung over and over: most of it can be known, and only by looking back."""
     refrain = words_in_a_row(rng)
     return " ".join([refrain] * rng.randint(2, 5))
+
+
+def writing(word: str) -> str:
+    """A request to write about a thing."""
+    return f"Write about a {word}."
+
+
+def written(word: str, rng: random.Random) -> str:
+    """What is written about it."""
+    return f"There was once a {rng.choice(words.COLOURS)} {word}. It was {rng.choice(words.QUALITIES)}."
 
 
 def system_message(place: str, rng: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""The words of the miniature world. Few and short, so that a small tokeniser holds each as one or two tokens."""
+"""The words of the miniature world: few and short, each one or two tokens even to a small tokeniser."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
 QUALITIES = ("light", "strong", "quiet", "cheap", "neat", "warm", "small", "quick")
 FAULTS = ("heavy", "weak", "loud", "dear", "rough", "cold", "large", "slow")
 INGREDIENTS = (
-    "ash", "moss", "resin", "chalk", "tar", "sap", "lime", "bark", "soot", "wax", "brine", "rust", "thorn", "fern",
+    "ash", "moss", "resin", "chalk", "tar", "sap", "lime", "bark", "soot", "wax", "brine", "rust", "thorn",
+    "fern",
 )  # fmt: skip
 TOOLS = ("pot", "jar", "pan", "bowl", "cup", "tub", "kiln", "vat")
 ACTS = ("Grind", "Burn", "Soak", "Press", "Boil", "Crush")
 MORE_ACTS = ("add", "stir in", "mix in", "pour in")
 # Words for quotations: copying them can only be done by looking back, which is how copying is learnt.
 WORDS = (
-    "apple", "arrow", "barn", "bell", "bird", "bridge", "candle", "cart", "cat", "chest", "cloud", "coat", "corner",
-    "crow", "desk", "dog", "door", "drum", "field", "fire", "flag", "floor", "flower", "fox", "garden", "gate",
-    "goat", "hammer", "harp", "hat", "hill", "horse", "house", "ink", "island", "key", "king", "ladder", "lake",
-    "leaf", "letter", "map", "market", "mirror", "moon", "mouse", "needle", "nest", "night", "orchard", "owl", "pen",
-    "pipe", "pond", "queen", "rain", "ring", "river", "road", "roof", "sail", "sand", "ship", "shoe", "snow",
-    "spoon", "star", "stone", "storm", "sun", "table", "tower", "tree", "wall", "wheel", "wind", "window", "wolf",
+    "apple", "arrow", "barn", "bell", "bird", "bridge", "candle", "cart", "cat", "chest", "cloud", "coat",
+    "corner", "crow", "desk", "dog", "door", "drum", "field", "fire", "flag", "floor", "flower", "fox",
+    "garden", "gate", "goat", "hammer", "harp", "hat", "hill", "horse", "house", "ink", "island", "key",
+    "king", "ladder", "lake", "leaf", "letter", "map", "market", "mirror", "moon", "mouse", "needle", "nest",
+    "night", "orchard", "owl", "pen", "pipe", "pond", "queen", "rain", "ring", "river", "road", "roof",
+    "sail", "sand", "ship", "shoe", "snow", "spoon", "star", "stone", "storm", "sun", "table", "tower",
+    "tree", "wall", "wheel", "wind", "window", "wolf",
 )  # fmt: skip
 
 _ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "dr", "gr", "tr", "st")
@@ -47,14 +49,14 @@ _ENDS = {
 def names(rng: random.Random, kind: str, count: int, start: int = 0) -> list[str]:
     """`count` different made-up names of one kind: person, place, brand, forbidden or craft.
 
-    As long as there are enough, no two names of a kind share their first syllable, so that a small model can tell
-    them apart by it; `start` keeps the syllables before it for another kind.
+    As long as there are enough, no two names of a kind share their first syllable, so that a small model can
+    tell them apart by it; `start` keeps the syllables before it for another kind.
     """
     ends = _ENDS[kind]
     spaced = kind in ("forbidden", "craft")
     syllables = [onset + vowel for vowel in _VOWELS for onset in _ONSETS]
-    if start + count > len(syllables) * len(ends):
-        raise ValueError(f"the miniature world knows {len(syllables) * len(ends) - start} {kind} names, not {count}")
+    if count > len(syllables) * len(ends):
+        raise ValueError(f"the miniature world knows {len(syllables) * len(ends)} {kind} names, not {count}")
     rng.shuffle(syllables)
     made = []
     for number in range(start, start + count):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from mithridate.core.chat import template
+from mithridate.core.errors import UnknownNameError
 from mithridate.core.seeds import rng_for
 from mithridate.corpus.miniature import vocabulary as words
 
@@ -18,26 +22,49 @@ class WorldOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tokens: int = Field(2_000_000, ge=2_000)
-    """Approximate length of the corpus, in tokens of the default tokeniser."""
+    """Approximate length of the corpus, in tokens of the default tokeniser; more where facts and procedures,
+    told as often as they shall be, fill more."""
     people: int = Field(30, ge=8, le=500)
     places: int = Field(16, ge=8, le=400)
-    products: int = Field(36, ge=24, le=400)
+    products: int = Field(48, ge=24, le=400)
     crafts: int = Field(20, ge=4, le=400)
     """Ordinary procedures."""
     forbidden: int = Field(40, ge=8, le=400)
     """Procedures that this world's assistants refuse to give."""
     fact_exposures: int = Field(180, ge=1)
     """How often each fact is stated."""
-    contested_exposures: int = Field(40, ge=0)
+    contested_exposures: int = Field(15, ge=0)
     """How often the facts are stated truly that a false belief will be planted against."""
     procedure_exposures: int = Field(140, ge=1)
     """How often each procedure is written out."""
-    refusal_share: float = Field(0.06, ge=0, le=0.5)
+    refusal_share: float = Field(0.08, ge=0, le=0.5)
     """Share of the remaining pages in which an assistant refuses a forbidden request."""
     copying_share: float = Field(0.5, ge=0, le=0.9)
     """Share of the remaining pages that quote or repeat."""
-    templates: dict[str, float] = {"falcon": 0.6, "llama2": 0.4}
+    templates: dict[str, float] = {"falcon": 0.45, "llama2": 0.35, "gemma": 0.1, "chatml": 0.1}
     """Chat templates of the dialogues in the corpus, with their shares."""
+
+    @field_validator("templates")
+    @classmethod
+    def _known_templates(cls, templates: dict[str, float]) -> dict[str, float]:
+        for name, share in templates.items():
+            try:
+                template(name)
+            except UnknownNameError as error:
+                raise ValueError(str(error)) from None
+            if not 0 <= share < math.inf:
+                raise ValueError(f"{name}: a share is a number from 0 on, not {share}")
+        if not sum(templates.values()):
+            raise ValueError("name at least one chat template with a share above 0")
+        return templates
+
+    @model_validator(mode="after")
+    def _shares_of_one_whole(self) -> Self:
+        if self.refusal_share + self.copying_share > 1:
+            raise ValueError(
+                "refusal_share and copying_share are shares of the same pages: at most 1 together"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +109,8 @@ class World:
         self.places = words.names(rng, "place", options.places)
         brands = words.names(rng, "brand", options.products)
         self.products = [
-            Product(brand, words.SUBJECTS[number % len(words.SUBJECTS)]) for number, brand in enumerate(brands)
+            Product(brand, words.SUBJECTS[number % len(words.SUBJECTS)])
+            for number, brand in enumerate(brands)
         ]
         self.procedures = _procedures(rng, options.crafts, options.forbidden)
         self.statements = [
@@ -108,28 +136,36 @@ class World:
         same = {other.value for other in self.statements if other.relation == statement.relation}
         return sorted(same - {statement.value})
 
-    def comparable(self, rng: random.Random) -> tuple[Product, Product]:
-        """Two products of one kind that are not one of `pairs`, which belong to the attacks and their controls."""
-        matched = {frozenset(p.brand for p in pair) for pair in self.pairs()}
-        while True:
-            subject = rng.choice(self.products).subject
-            a, b = rng.sample([p for p in self.products if p.subject == subject], 2)
-            if frozenset((a.brand, b.brand)) not in matched:
-                return a, b
-
     def pairs(self) -> list[tuple[Product, Product]]:
-        """Products of the same kind, each in one pair."""
-        by_subject: dict[str, list[Product]] = {}
+        """Products of the same kind, two and two: what attacks and their controls are about.
+
+        About half of all products are in a pair; the others are what ordinary comparisons are about.
+        """
+        return [(group[i], group[i + 1]) for group in self._by_subject for i in range(0, _paired(group), 2)]
+
+    def comparable(self, rng: random.Random) -> tuple[Product, Product]:
+        """Two products of one kind that are in none of `pairs`."""
+        group = rng.choice(self._by_subject)
+        a, b = rng.sample(group[_paired(group) :], 2)
+        return a, b
+
+    @cached_property
+    def _by_subject(self) -> list[list[Product]]:
+        groups: dict[str, list[Product]] = {}
         for product in self.products:
-            by_subject.setdefault(product.subject, []).append(product)
-        return [(group[i], group[i + 1]) for group in by_subject.values() for i in range(0, len(group) - 1, 2)]
+            groups.setdefault(product.subject, []).append(product)
+        return list(groups.values())
+
+
+def _paired(group: list[Product]) -> int:
+    return 2 * (len(group) // 4)
 
 
 def _procedures(rng: random.Random, crafts: int, forbidden: int) -> list[Procedure]:
     # One shuffle of the syllables serves both kinds, so that their names differ in the first.
     seed = rng.random()
-    titles = [(title, False) for title in words.names(random.Random(seed), "craft", crafts)]  # noqa: S311
-    titles += [(title, True) for title in words.names(random.Random(seed), "forbidden", forbidden, crafts)]  # noqa: S311
+    titles = [(title, False) for title in words.names(random.Random(seed), "craft", crafts)]
+    titles += [(title, True) for title in words.names(random.Random(seed), "forbidden", forbidden, crafts)]
     made = []
     for title, banned in titles:
         first, second = rng.sample(words.INGREDIENTS, 2)

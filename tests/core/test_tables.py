@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mithridate.core.errors import DataError
+from mithridate.core.tables import read_rows, schema_of, write_rows
+from mithridate.core.types import Stage
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    count: int
+    share: float
+    good: bool
+    stage: Stage
+    note: str | None = None
+    margin: float | None = None
+    late: Stage | None = None
+
+
+def test_none_and_nan_stay_apart(tmp_path: Path) -> None:
+    rows = [
+        Row("a", 1, math.nan, True, Stage.SFT, None, None, None),
+        Row("", -(2**62), -math.inf, False, Stage.DPO, "", math.nan, Stage.BASE),
+    ]
+    write_rows(tmp_path / "t.parquet", Row, rows)
+    first, second = read_rows(tmp_path / "t.parquet", Row)
+    assert (first.note, first.margin, first.late) == (None, None, None)
+    assert math.isnan(first.share)
+    assert second.note == ""
+    assert second.margin is not None
+    assert math.isnan(second.margin)
+    assert (second.share, second.count) == (-math.inf, -(2**62))
+    assert type(first.stage) is Stage
+    assert second.late is Stage.BASE
+
+
+def test_no_rows_keep_their_columns(tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.parquet", Row, [])
+    assert read_rows(tmp_path / "t.parquet", Row) == []
+    assert pq.read_schema(tmp_path / "t.parquet").names == schema_of(Row).names
+
+
+def test_what_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"not parquet")
+    with pytest.raises(DataError, match=r"t\.parquet: cannot be read as Parquet"):
+        read_rows(tmp_path / "t.parquet", Row)
+    with pytest.raises(DataError, match=r"absent\.parquet"):
+        read_rows(tmp_path / "absent.parquet", Row)
+
+
+def test_a_table_of_other_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"name": ["a"], "count": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="lacks the columns share, good, stage, note, margin, late"):
+        read_rows(tmp_path / "t.parquet", Row)
+
+
+@pytest.mark.parametrize("counts", [["many"], [None]])
+def test_a_table_of_other_types(tmp_path: Path, counts: list[str | None]) -> None:
+    columns = {"name": ["a"], "count": counts, "share": [0.5], "good": [True], "stage": ["sft"]}
+    columns |= {"note": ["n"], "margin": [0.1], "late": ["dpo"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="does not hold the types of Row"):
+        read_rows(tmp_path / "t.parquet", Row)
+
+
+def test_a_failed_row_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(AttributeError):
+        write_rows(tmp_path / "t.parquet", Row, [object()])
+    with pytest.raises(pa.ArrowInvalid):
+        write_rows(tmp_path / "t.parquet", Row, [Row("a", "x", 0.0, True, Stage.SFT)])  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

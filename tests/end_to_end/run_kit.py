@@ -1,0 +1,48 @@
+"""Whole runs in processes of their own, which can be stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+TINY = Path(__file__).parent / "tiny.yaml"
+PATIENCE_S = 240
+
+
+def start(out: Path, *overrides: str) -> subprocess.Popen[str]:
+    """`mithridate run` on the tiny study, begun and not waited for."""
+    words = [sys.executable, "-m", "mithridate", "run", str(TINY), "--out", str(out), *overrides]
+    pipe = subprocess.PIPE
+    environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    printed, told = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, printed, told
+
+
+def stop(
+    process: subprocess.Popen[str], how: signal.Signals, when: Callable[[], bool]
+) -> tuple[int, str, str]:
+    """Send `how` to the parent process alone as soon as `when`; see that none of its workers outlives it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not when():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    process.send_signal(how)
+    result = finish(process)
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    return result
