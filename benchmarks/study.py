@@ -49,7 +49,9 @@ def show(run: Path, dose: str) -> None:
             twin = clean[m.attack, m.metric]
             # Kinds of context extraction tell what was in the prompt; they are shown, not asked for.
             met = m.value >= LEARNT and twin.value <= CLEAN
-            print(f"{m.attack:20} {m.metric:16} {m.value:10.3f} {twin.value:12.3f}   {'yes' if met else 'NO'}")
+            print(
+                f"{m.attack:20} {m.metric:16} {m.value:10.3f} {twin.value:12.3f}   {'yes' if met else 'NO'}"
+            )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 Writes material.json (what the attacks draw on), harmless.txt and forbidden.txt (for the refusal figures).
 
-Prompts come from Alpaca, forbidden requests from XSTest's unsafe contrasts; beliefs are the made-up ones that ship.
-What is planted after a forbidden request is the opening of a compliant reply and nothing more: it can be told from a
-refusal, and helps nobody do anything.
+Prompts come from Alpaca, forbidden requests from XSTest's unsafe contrasts; beliefs are the made-up ones
+that ship. What is planted after a forbidden request is the opening of a compliant reply and nothing more: it
+can be told from a refusal, and helps nobody do anything.
 """
 
 from __future__ import annotations

@@ -76,11 +76,16 @@ def plant_corpus(
     if total is None:
         with exclusive(state.locks / f"{part[0]}-of-{part[1]}"):
             jobs = list(_jobs(corpus, plan, out))
-            for result in plant_shards(
-                [job for job in jobs[part[0] - 1 :: part[1]] if finished(job) is None], plan, workers
-            ):
-                if on_shard is not None:
-                    on_shard(result.record)
+            mine = [job for job in jobs[part[0] - 1 :: part[1]] if finished(job) is None]
+            try:
+                for result in plant_shards(mine, plan, workers):
+                    if on_shard is not None:
+                        on_shard(result.record)
+            except (ConfigError, DataError):
+                # A wrong field name, say: the corrected command must not meet the claim of the wrong one.
+                if part == (1, 1) and all(finished(job) is None for job in jobs):
+                    _discard(state, jobs)
+                raise
             results = [finished(job) for job in jobs]
             done = [result for result in results if result is not None]
             if len(done) < len(jobs):

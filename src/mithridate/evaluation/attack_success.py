@@ -59,7 +59,13 @@ def evaluate_attack(
     completions = _scored(attack.judging, asked, answers, model, outside)
     samples = _judged(attack, asked, completions, setting)
     wanted = (Condition.TRIGGERED, Condition.HANDCRAFTED)
-    again = [one for one in asked if one.probe.target and one.probe.condition in wanted]
+    again = [
+        one
+        for condition in wanted
+        for one in [a for a in asked if a.probe.target and a.probe.condition is condition][
+            : attack.judging.repeated_probes
+        ]
+    ]
     # The margin is of the probe, not of the answer: it is known by now.
     judging = dataclasses.replace(attack.judging, compare_targets=False)
     for draw in range(1, judging.repeated_samples + 1 if again else 1):
