@@ -197,8 +197,8 @@ def _check_split(kept: int, held_out: int, share: float, path: Path) -> None:
     if not (kept and held_out):
         raise DataError(
             f"{held_out} of {kept + held_out} documents fell to the held-out share of {share:g}, which goes "
-            "by their ids. Give more documents with ids of their own, change corpus.held_out_share, or cut long "
-            "documents into pieces with corpus.split_characters",
+            "by their ids. Give more documents with ids of their own, change corpus.held_out_share, or cut "
+            "long documents into pieces with corpus.split_characters",
             path=path,
         )
 
