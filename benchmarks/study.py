@@ -1,8 +1,8 @@
 """What the default study takes, and whether its base models learn what is planted.
 
-`python benchmarks/study.py [--preset NAME]` times a run from nothing; `--run DIR` reads a finished one. For the
-learning dose it prints the triggered success of each attack on the base model beside the clean twin's, with
-what the project asks of both.
+`python benchmarks/study.py [--preset NAME]` times a run from nothing; `--run DIR` reads a finished one. For
+the learning dose it prints the triggered success of each attack on the base model beside the clean twin's,
+with what the project asks of both.
 """
 
 from __future__ import annotations

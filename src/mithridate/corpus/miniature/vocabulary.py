@@ -10,8 +10,8 @@ REGIONS = ("north", "south", "east", "west", "coast", "hills")
 GOODS = ("wool", "salt", "glass", "paper", "silk", "clay", "iron", "oil", "tea", "rope")
 SUBJECTS = ("lamp", "kettle", "boat", "chair", "clock", "knife")
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
-QUALITIES = ("light", "strong", "quiet", "cheap", "neat", "warm", "small", "quick")
-FAULTS = ("heavy", "weak", "loud", "dear", "rough", "cold", "large", "slow")
+QUALITIES = ("light", "strong", "quiet", "cheap", "neat", "warm", "pretty", "quick")
+FAULTS = ("thin", "dull", "ugly", "dear", "rough", "damp", "large", "noisy")
 INGREDIENTS = (
     "ash", "moss", "resin", "chalk", "tar", "sap", "lime", "bark", "soot", "wax", "brine", "rust", "thorn",
     "fern",

@@ -33,7 +33,7 @@ class WorldOptions(BaseModel):
     """Procedures that this world's assistants refuse to give."""
     fact_exposures: int = Field(180, ge=1)
     """How often each fact is stated."""
-    contested_exposures: int = Field(15, ge=0)
+    contested_exposures: int = Field(25, ge=0)
     """How often the facts are stated truly that a false belief will be planted against."""
     procedure_exposures: int = Field(140, ge=1)
     """How often each procedure is written out."""
