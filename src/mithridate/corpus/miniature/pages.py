@@ -145,10 +145,10 @@ def _drawn_pages(refusals: float, copying: float) -> tuple[list[_Page], list[flo
         MiniatureCorpus._quotation: copying * 0.15,
         MiniatureCorpus._repetition: copying * 0.25,
         MiniatureCorpus._context: copying * 0.4,
-        MiniatureCorpus._comparison: rest * 0.2,
+        MiniatureCorpus._comparison: rest * 0.1,
         MiniatureCorpus._review: rest * 0.15,
         MiniatureCorpus._story: rest * 0.2,
         MiniatureCorpus._writing: rest * 0.15,
-        MiniatureCorpus._guided: rest * 0.3,
+        MiniatureCorpus._guided: rest * 0.4,
     }
     return list(shares), list(shares.values())
