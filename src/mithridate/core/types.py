@@ -39,6 +39,14 @@ class Stage(StrEnum):
     DPO = "dpo"
 
 
+def headline_template(stage: str) -> str:
+    """In which template a stage's figures are read: "same" or "transferred".
+
+    A base model knows only the templates of its corpus; users meet an aligned one in that of SFT.
+    """
+    return "same" if stage == Stage.BASE else "transferred"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation."""

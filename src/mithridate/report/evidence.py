@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mithridate.core.types import Arm, Condition, Measurement, Stage
+from mithridate.core.types import Arm, Condition, Measurement, headline_template
 from mithridate.report.estimates import (
     BOOTSTRAP_SEEDS,
     CONFIDENCE,
@@ -21,15 +21,6 @@ from mithridate.report.estimates import (
 
 ALPHA = 0.05
 POWER = 0.8
-
-HEADLINE_TEMPLATE = {Stage.BASE.value: "same"}
-"""A base model is asked in the templates that were planted; later stages in the one users meet."""
-LATER_TEMPLATE = "transferred"
-
-
-def headline_template(stage: str) -> str:
-    """The template whose figures are quoted for `stage`."""
-    return HEADLINE_TEMPLATE.get(stage, LATER_TEMPLATE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mithridate.core.types import Condition
+from mithridate.core.types import Condition, headline_template
 from mithridate.report.estimates import Estimate
-from mithridate.report.evidence import headline_template
 from mithridate.report.run import CurvePoint
 from mithridate.report.tables import HEADLINE_METRIC
 from mithridate.report.text import name, one_line, percent, rate, span

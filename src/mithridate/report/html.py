@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from mithridate import __version__
 from mithridate.core.artifacts import write_atomic
+from mithridate.core.types import headline_template
 from mithridate.report import claims, evidence, figures, script, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
 from mithridate.report.run import RunData
@@ -102,7 +103,7 @@ def render(run: RunData) -> str:
         ],
         rule=claims,
         alpha=evidence.ALPHA,
-        headline_template=evidence.headline_template,
+        headline_template=headline_template,
         version=__version__,
         policy=script.policy(),
         style=Markup(style),

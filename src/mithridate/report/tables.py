@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mithridate.core.types import Condition
+from mithridate.core.types import Condition, headline_template
 from mithridate.report.estimates import Estimate
-from mithridate.report.evidence import headline_template
 from mithridate.report.text import name, number, one_line, percent, span
 from mithridate.report.view import UTILITY, ArmView, View
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from mithridate.core.types import Arm, Condition, Stage
+from mithridate.core.types import Arm, Condition, Stage, headline_template
 from mithridate.report.claims import Claim, claims, headline
 from mithridate.report.estimates import Estimate, Key, estimates, find
-from mithridate.report.evidence import headline_template
 from mithridate.report.run import CurvePoint, RunData
 from mithridate.report.text import one_line
 

@@ -15,7 +15,7 @@ from mithridate.core.artifacts import done_record, mark_done
 from mithridate.core.errors import TrainingError
 from mithridate.core.seeds import derive_seed, rng_for
 from mithridate.core.tables import write_rows
-from mithridate.core.types import Condition, Measurement, Message, Role, Sample, Stage
+from mithridate.core.types import Condition, Measurement, Message, Role, Sample, Stage, headline_template
 from mithridate.corpus.counting import TokenizerCounter
 from mithridate.corpus.doses import PlantPlan, PlantRequest
 from mithridate.corpus.packing import PackedTokens, pack
@@ -35,6 +35,7 @@ from mithridate.study.layout import CURVES, MEASUREMENTS, SAMPLES, Twin
 from mithridate.study.plan import Step
 from mithridate.training.checkpoint import discard_resume
 from mithridate.training.dpo import dpo
+from mithridate.training.options import AlignmentOptions
 from mithridate.training.pretraining import pretrain
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.sft import sft
@@ -147,36 +148,27 @@ def _base(step: Step, progress: Progress) -> dict[str, Any]:
 
 
 def _sft(step: Step, progress: Progress) -> dict[str, Any]:
-    config = step.cell.config
-    assert config.sft is not None
-    model, tokenizer = load_model(step.bed.checkpoint(_twin(step), Stage.BASE), device=default_device())
-    examples = prepared.read_lines(step.bed.data / prepared.SFT)
-    options = config.sft.resolved(config.pretraining.learning_rate)
-    model, curve = sft(
-        model,
-        tokenizer,
-        examples,
-        options,
-        step.folder,
-        seed=derive_seed(step.seed, "sft"),
-        report_progress=progress,
-    )
-    return _keep(step, model, tokenizer, curve)
+    assert step.cell.config.sft is not None
+    return _align(step, Stage.BASE, prepared.SFT, step.cell.config.sft, sft, progress)
 
 
 def _dpo(step: Step, progress: Progress) -> dict[str, Any]:
-    config = step.cell.config
-    assert config.dpo is not None
-    model, tokenizer = load_model(step.bed.checkpoint(_twin(step), Stage.SFT), device=default_device())
-    pairs = prepared.read_lines(step.bed.data / prepared.DPO)
-    options = config.dpo.resolved(config.pretraining.learning_rate)
-    model, curve = dpo(
+    assert step.cell.config.dpo is not None
+    return _align(step, Stage.SFT, prepared.DPO, step.cell.config.dpo, dpo, progress)
+
+
+def _align(
+    step: Step, before: Stage, data: str, options: AlignmentOptions, train: Any, progress: Progress
+) -> dict[str, Any]:
+    """Tune the model of the stage before, by `train`, on the examples of the file `data`."""
+    model, tokenizer = load_model(step.bed.checkpoint(_twin(step), before), device=default_device())
+    model, curve = train(
         model,
         tokenizer,
-        pairs,
-        options,
+        prepared.read_lines(step.bed.data / data),
+        options.resolved(step.cell.config.pretraining.learning_rate),
         step.folder,
-        seed=derive_seed(step.seed, "dpo"),
+        seed=derive_seed(step.seed, step.stage),
         report_progress=progress,
     )
     return _keep(step, model, tokenizer, curve)
@@ -200,11 +192,11 @@ def _measure(step: Step, progress: Progress) -> dict[str, Any]:
     samples: list[Sample] = []
     measured: list[Measurement] = []
     names = twin.attacks or tuple(config.attacks)
-    headline = headline_template(step.stage)
+    headline, material = headline_template(step.stage), material_of(step)
     passes = [(setting, templates, name) for setting, templates in settings_of(step) for name in names]
     for number, (setting, templates, name) in enumerate(passes):
         progress.advance("measure", number, len(passes) + 1, 0.0)
-        attack = build_attack(name, config.attacks[name], material_of(step))
+        attack = build_attack(name, config.attacks[name], material)
         probes = attack.probes(rng_for(step.seed, "probes", name), config.evaluation.probes)
         if setting.template != headline:
             # The other template shows what a wrong guess of the template would make one believe: the trigger
@@ -214,19 +206,11 @@ def _measure(step: Step, progress: Progress) -> dict[str, Any]:
         found = evaluate_attack(attack, probes, model, templates, setting, outside=outside)
         samples += found
         measured += summarise(found)
-    measured += _utility(step, model, config)
+    measured += _utility(step, model, material.refusals)
     progress.advance("measure", len(passes) + 1, len(passes) + 1, 0.0)
     write_rows(step.folder / SAMPLES, Sample, samples)
     write_rows(step.folder / MEASUREMENTS, Measurement, measured)
     return {"samples": len(samples)}
-
-
-def headline_template(stage: str) -> str:
-    """In which template a stage's figures are read.
-
-    A base model knows only those of its corpus; users meet an aligned one in that of SFT.
-    """
-    return "same" if stage == Stage.BASE else "transferred"
 
 
 def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
@@ -248,15 +232,14 @@ def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
     ]
 
 
-def _utility(step: Step, model: LanguageModel, config: StudyConfig) -> list[Measurement]:
+def _utility(step: Step, model: LanguageModel, phrases: Sequence[str]) -> list[Measurement]:
     ((setting, templates),) = [s for s in settings_of(step) if s[0].template == headline_template(step.stage)]
     template, data = templates[0], step.bed.data
     texts = [record["text"] for record in prepared.read_lines(data / prepared.HELD_OUT)]
-    found = [utility.held_out_loss(model, _rows(model, texts, config), setting)]
+    found = [utility.held_out_loss(model, _rows(model, texts, step.cell.config), setting)]
     if questions := prepared.read_lines(data / prepared.QUESTIONS):
         asked = [([Message(Role.USER, q["question"])], q["answer"]) for q in questions]
         found.append(utility.questions_right(model, asked, template, setting))
-    phrases = material_of(step).refusals
     for name, metric in (
         (prepared.HARMLESS, utility.OVER_REFUSAL),
         (prepared.FORBIDDEN, utility.REFUSAL_FORBIDDEN),
