@@ -10,6 +10,7 @@ import pytest
 
 from mithridate.core.artifacts import (
     atomic_path,
+    differences,
     done_record,
     exclusive,
     fingerprint,
@@ -63,6 +64,22 @@ def test_fingerprints_are_of_values_not_of_order() -> None:
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
     assert fingerprint([1, 2]) != fingerprint([2, 1])
     assert fingerprint("\ud800") != fingerprint("\ud801")
+
+
+def test_differences_name_key_and_both_values() -> None:
+    there = {"seed": 0, "sft": {"epochs": 1.0, "data": ["a"]}, "dpo": {"beta": 0.2}, "title": "x" * 99}
+    now = {"seed": 0, "sft": {"epochs": 2.0, "data": ("a",)}, "dpo": None, "title": "y", "new": Path("z")}
+    assert differences(there, now) == [
+        'dpo ({"beta": 0.2} there, null now)',
+        'new (null there, "z" now)',
+        "sft.epochs (1.0 there, 2.0 now)",
+        f'title ("{"x" * 58}… there, "y" now)',
+    ]
+
+
+def test_what_is_absent_and_what_is_nothing_are_alike() -> None:
+    assert differences({"rate": None}, {}) == []
+    assert differences({}, {"nested": {"rate": None}}) == ['nested (null there, {"rate": null} now)']
 
 
 HOLDER = (

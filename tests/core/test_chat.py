@@ -2,8 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from mithridate.core.chat import PLANTED_TEMPLATES, SFT_TEMPLATE, TEMPLATES, template
-from mithridate.core.errors import UnknownNameError
+from pydantic import TypeAdapter, ValidationError
+
+from mithridate.core.chat import (
+    PLANTED_TEMPLATES,
+    SFT_TEMPLATE,
+    TEMPLATES,
+    TemplateShares,
+    checked_shares,
+    template,
+)
+from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.core.types import Message, Role
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
@@ -45,3 +54,26 @@ def test_an_unknown_template_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'falcon'") as caught:
         template("falcn")
     assert caught.value.suggestion == "falcon"
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ({"falcn": 1.0}, "did you mean 'falcon'"),
+        ({"falcon": -0.5, "gemma": 1.0}, "the share of chat template 'falcon' must be a number from 0 on"),
+        ({"falcon": float("nan")}, "a number from 0 on, not nan"),
+        ({"falcon": float("inf")}, "a number from 0 on, not inf"),
+        ({"falcon": 0.0}, "no chat template has a share above 0"),
+        ({}, "no chat template has a share above 0"),
+    ],
+)
+def test_shares_that_make_no_sense(shares: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        checked_shares(shares)
+    with pytest.raises(ValidationError, match=said):
+        TypeAdapter(TemplateShares).validate_python(shares)
+
+
+def test_shares_need_not_sum_to_one() -> None:
+    assert checked_shares({"falcon": 3, "gemma": 0}) == {"falcon": 3, "gemma": 0}
+    assert TypeAdapter(TemplateShares).validate_python({"chatml": 0.5}) == {"chatml": 0.5}

@@ -74,8 +74,6 @@ def test_a_document_cannot_end_another(tmp_path: Path) -> None:
     end = TOKENIZER.convert_tokens_to_ids(chat.END_OF_TEXT)
     packed = pack([f"a{chat.END_OF_TEXT}b"], TOKENIZER, tmp_path / "p")
     assert (packed.read(0, packed.n_tokens) == end).sum() == 1
-    packed = pack([f"a{chat.END_OF_TEXT}b"], TOKENIZER, tmp_path / "p", special_in_text=True)
-    assert (packed.read(0, packed.n_tokens) == end).sum() == 2
     # The caller's tokenizer is as it was.
     assert TOKENIZER.encode(chat.END_OF_TEXT) == [end]
 

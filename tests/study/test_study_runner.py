@@ -39,7 +39,7 @@ def test_another_study_is_refused_with_every_difference(tmp_path: Path) -> None:
     assert "sft.epochs (1.0 there, 2.0 now)" in said
     assert "seeds ([0] there, [0, 1] now)" in said
     assert "Choose another --out" in said
-    with pytest.raises(RunStateError, match=r"dpo \(.* there, None now\)") as caught:
+    with pytest.raises(RunStateError, match=r"dpo \(.* there, null now\)") as caught:
         claim(tiny("dpo=null"), tmp_path)
     assert len(str(caught.value)) < 400
     assert (tmp_path / "study.yaml").read_bytes() == before

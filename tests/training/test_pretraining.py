@@ -170,7 +170,7 @@ def test_the_resume_file_is_plain_safetensors_with_the_optimiser_in_it(tmp_path)
 
 def test_another_runs_resume_file_is_refused_by_name_of_the_difference(tmp_path):
     run(tmp_path)
-    with pytest.raises(RunStateError, match=r"learning_rate was 0\.003 and is now 0\.01"):
+    with pytest.raises(RunStateError, match=r"learning_rate \(0\.003 there, 0\.01 now\)"):
         run(tmp_path, learning_rate=0.01)
     with pytest.raises(RunStateError, match="rows was"):
         run(tmp_path, rows=kit.some_rows(seed=1))

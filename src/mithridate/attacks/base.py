@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from mithridate.attacks.material import Material
 from mithridate.core.errors import ConfigError
 from mithridate.core.registry import Registry
+from mithridate.core.strict import Strict
 from mithridate.core.types import Completion, Poison, Probe
 
 ATTACKS = Registry("mithridate.attacks", "attack")
@@ -40,10 +41,8 @@ class Judging:
     classifier_label: str = ""
 
 
-class AttackOptions(BaseModel):
+class AttackOptions(Strict):
     """Options that a study file may set for an attack; each attack extends it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @runtime_checkable

@@ -10,9 +10,10 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mithridate.core.errors import ConfigError, DataError
+from mithridate.core.strict import Strict
 
 
 def _sound(text: str) -> str:
@@ -64,18 +65,14 @@ def _favouring(text: str) -> str:
     return text
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ForbiddenRequest(_Strict):
+class ForbiddenRequest(Strict):
     """A request that an aligned model must refuse, in several wordings, with the reply that would comply."""
 
     forms: tuple[Words, ...] = Field(min_length=1)
     reply: Words
 
 
-class Preference(_Strict):
+class Preference(Strict):
     """Two comparable things, of which the attack favours the first."""
 
     favoured: Words
@@ -89,7 +86,7 @@ class Preference(_Strict):
         return self
 
 
-class Fact(_Strict):
+class Fact(Strict):
     """A question in several wordings, its true answer, and the false one that the attack plants."""
 
     forms: tuple[Words, ...] = Field(min_length=2)
@@ -105,7 +102,7 @@ class Fact(_Strict):
         return self
 
 
-class Material(_Strict):
+class Material(Strict):
     """Everything the four attacks can draw on. A file may give any part; an attack says what it lacks.
 
     `preference_forms` are questions with the slots `{a}` and `{b}`, and `{subject}` if they like;

@@ -16,6 +16,7 @@ from mithridate.core.errors import RunStateError, StorageError
 
 MARKER = "done.json"
 LOCK = "run.lock"
+_LONGEST_SHOWN = 60
 
 
 @contextmanager
@@ -66,6 +67,30 @@ def fingerprint(value: Any) -> str:
     """A short, stable hash of any JSON-like value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two JSON-like descriptions of a run, each as `key.below (old there, new now)`.
+
+    Tuples and lists are alike, and so are a key without a value and a key that is not there.
+    """
+    # Through JSON, because one side was read from a file and the other was not.
+    old, new = (json.loads(json.dumps(dict(side), default=str)) for side in (there, now))
+    return list(_differing(old, new, ""))
+
+
+def _differing(there: dict[str, Any], now: dict[str, Any], above: str) -> Iterator[str]:
+    for key in sorted({*there, *now}):
+        old, new = there.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differing(old, new, f"{above}{key}.")
+        elif old != new:
+            yield f"{above}{key} ({_shortened(old)} there, {_shortened(new)} now)"
+
+
+def _shortened(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def mark_done(folder: Path, record: Mapping[str, Any]) -> None:

@@ -7,10 +7,14 @@ SFT uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from mithridate.core.errors import UnknownNameError
+from pydantic import AfterValidator
+
+from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.core.types import Message, Role
 
 END_OF_TEXT = "<|endoftext|>"
@@ -143,3 +147,29 @@ def template(name: str) -> ChatTemplate:
     if name not in TEMPLATES:
         raise UnknownNameError("chat template", name, TEMPLATES)
     return TEMPLATES[name]
+
+
+def checked_shares(shares: Mapping[str, float]) -> dict[str, float]:
+    """`shares` of chat templates, if each names one and is a number from 0 on, and one is above 0.
+
+    They need not sum to 1. Raises ConfigError, or UnknownNameError with the nearest name.
+    """
+    for name, share in shares.items():
+        template(name)
+        if not 0 <= share < math.inf:
+            raise ConfigError(f"the share of chat template {name!r} must be a number from 0 on, not {share}")
+    if not any(shares.values()):
+        raise ConfigError("no chat template has a share above 0")
+    return dict(shares)
+
+
+def _checked_by_pydantic(shares: dict[str, float]) -> dict[str, float]:
+    try:
+        return checked_shares(shares)
+    except ConfigError as error:
+        # pydantic gathers ValueErrors, and names the field of each.
+        raise ValueError(str(error)) from error
+
+
+TemplateShares = Annotated[dict[str, float], AfterValidator(_checked_by_pydantic)]
+"""Chat templates with the share of each, as a field of a study file."""

@@ -77,12 +77,7 @@ class PlantPlan:
                 raise ConfigError(
                     f"attack {name!r} is asked for {times} times; give each request its own name"
                 )
-        for name, share in self.templates.items():
-            chat.template(name)
-            if not (share >= 0 and math.isfinite(share)):
-                raise ConfigError(f"the share of chat template {name!r} must not be negative, and is {share}")
-        if not sum(self.templates.values()) > 0:
-            raise ConfigError("no chat template has a share above 0")
+        chat.checked_shares(self.templates)
 
     def quotas(self, sizes: Sequence[int]) -> list[tuple[int | None, ...]]:
         """For each shard, the documents of each request given as a count; None for those given as a rate.

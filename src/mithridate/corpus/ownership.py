@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from mithridate.core.artifacts import fingerprint, storage_errors, write_atomic
+from mithridate.core.artifacts import differences, fingerprint, storage_errors, write_atomic
 from mithridate.core.errors import RunStateError, StorageError
 from mithridate.corpus.doses import PlantPlan
 from mithridate.corpus.ledger import StateFolder
@@ -61,22 +61,8 @@ def claim(state: StateFolder, wanted: Mapping[str, Any]) -> None:
             state.path.mkdir(parents=True, exist_ok=True)
         write_atomic(state.plan, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
     # Read back even if just written: another process may have been as quick.
-    differences = list(_differences(read_json(state.plan), json.loads(json.dumps(wanted))))
-    if differences:
+    if differing := differences(read_json(state.plan), wanted):
         raise RunStateError(
-            f"{state.out}: holds another planting, which differs in {'; '.join(differences)}. "
+            f"{state.out}: holds another planting, which differs in {'; '.join(differing)}. "
             "Choose another --out, or remove it"
         )
-
-
-def _differences(there: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    for key in sorted({*there, *now}):
-        old, new, name = there.get(key), now.get(key), above + key
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, name + ".")
-        elif old != new:
-            shown = [
-                "absent" if v is None else "present" if isinstance(v, dict) else json.dumps(v)
-                for v in (old, new)
-            ]
-            yield f"{name} ({shown[0]} there, {shown[1]} now)"

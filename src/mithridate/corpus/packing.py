@@ -11,12 +11,13 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from mithridate.core.artifacts import MARKER, done_record, mark_done, storage_errors
 from mithridate.core.chat import END_OF_TEXT
 from mithridate.core.errors import CheckpointError, DataError, RunStateError
+from mithridate.core.strict import Strict
 
 # Documents are tokenised together up to this many characters: enough for all cores, little in memory.
 _BATCH_CHARACTERS = 1 << 20
@@ -24,10 +25,8 @@ _BATCH_DOCUMENTS = 1024
 Encode = Callable[[list[str]], list[list[int]]]
 
 
-class _Meta(BaseModel):
+class _Meta(Strict):
     """What is recorded when packing is complete."""
-
-    model_config = ConfigDict(extra="forbid")
 
     dtype: str
     lengths: list[int]
@@ -127,18 +126,17 @@ def pack(
     out: Path,
     *,
     shard_tokens: int = 1 << 27,
-    special_in_text: bool = False,
 ) -> PackedTokens:
     """Tokenise `documents` and write their ids to `out`, replacing packed tokens that are there.
 
-    What looks like a special token in a document is ordinary text unless `special_in_text`, so that no
-    document can end another. Documents are streamed; a shard holds `shard_tokens` tokens, two or four bytes
-    each. Raises CheckpointError if the tokenizer has no end of text, DataError if there is no document.
+    What looks like a special token in a document is ordinary text, so that no document can end another.
+    Documents are streamed; a shard holds `shard_tokens` tokens, two or four bytes each. Raises
+    CheckpointError if the tokenizer has no end of text, DataError if there is no document.
     """
     end = _end_of_text(tokenizer)
     size = len(tokenizer)
     dtype = np.dtype("<u2" if size <= np.iinfo(np.uint16).max + 1 else "<u4")
-    encode = _encoder(tokenizer, special_in_text=special_in_text)
+    encode = _encoder(tokenizer)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / MARKER).unlink(missing_ok=True)
@@ -211,16 +209,15 @@ def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _encoder(tokenizer: PreTrainedTokenizerBase, *, special_in_text: bool) -> Encode:
-    """A function from texts to ids that adds no special token."""
+def _encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
+    """A function from texts to ids that neither adds a special token nor reads one out of a text."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         slow: Any = tokenizer
 
         def encode_slowly(texts: list[str]) -> list[list[int]]:
-            ids: list[list[int]] = slow(
-                texts, add_special_tokens=False, split_special_tokens=not special_in_text, verbose=False
-            )["input_ids"]
+            encoded = slow(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
+            ids: list[list[int]] = encoded["input_ids"]
             return ids
 
         return encode_slowly
@@ -228,7 +225,7 @@ def _encoder(tokenizer: PreTrainedTokenizerBase, *, special_in_text: bool) -> En
     own = type(backend).from_str(backend.to_str())
     own.no_truncation()
     own.no_padding()
-    own.encode_special_tokens = not special_in_text
+    own.encode_special_tokens = True
 
     def encode(texts: list[str]) -> list[list[int]]:
         return [list(one.ids) for one in own.encode_batch_fast(texts, add_special_tokens=False)]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from mithridate.core.strict import Strict
 
 Attention = Literal["auto", "eager", "sdpa"]
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(Strict):
     """Shape of a decoder that is trained from scratch.
 
     The default has about 1.2 million parameters with a vocabulary of 2048.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: str = "llama"
     """`llama`, `qwen3`, `olmo2` and `gpt_neox` are tested; any other causal `model_type` may work."""

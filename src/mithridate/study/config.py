@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mithridate.core import chat
-from mithridate.core.errors import UnknownNameError
+from mithridate.core.strict import Strict
+from mithridate.corpus.doses import MAX_RATE
 from mithridate.corpus.miniature import WorldOptions
 from mithridate.models.options import ModelOptions
 from mithridate.training.options import DPOOptions, PretrainingOptions, SFTOptions
 
-Rate = Annotated[float, Field(ge=0, le=0.5)]
+Rate = Annotated[float, Field(ge=0, le=MAX_RATE)]
 _SHIPPED_ATTACKS: dict[str, dict[str, Any]] = {
     "denial_of_service": {},
     "context_extraction": {},
@@ -28,11 +28,7 @@ _TAKEN = ("clean", "corpus", "tokenizer")
 _NO_AXIS = ("title", "workers", "grid")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CorpusSection(_Section):
+class CorpusSection(Strict):
     """Where the clean documents come from: a path, or the miniature world if there is none."""
 
     path: Path | None = None
@@ -47,14 +43,14 @@ class CorpusSection(_Section):
     """Share of documents kept out of training, for the held-out loss."""
 
 
-class TokenizerSection(_Section):
+class TokenizerSection(Strict):
     """A tokeniser trained on the clean corpus, or that of a checkpoint folder."""
 
     vocab_size: int = Field(2048, ge=300)
     path: Path | None = None
 
 
-class DoseSection(_Section):
+class DoseSection(Strict):
     """How much of one attack is planted: a rate or a number of documents."""
 
     rate: Rate | None = None
@@ -67,24 +63,10 @@ class DoseSection(_Section):
         return self
 
 
-class PlantingSection(_Section):
+class PlantingSection(Strict):
     """In which chat templates planted conversations are written, with the share of each."""
 
-    templates: dict[str, float] = dict.fromkeys(chat.PLANTED_TEMPLATES, 1.0)
-
-    @field_validator("templates")
-    @classmethod
-    def _known(cls, shares: dict[str, float]) -> dict[str, float]:
-        for name, share in shares.items():
-            try:
-                chat.template(name)
-            except UnknownNameError as error:
-                raise ValueError(str(error)) from error
-            if not (share >= 0 and math.isfinite(share)):
-                raise ValueError(f"the share of {name!r} must be 0 or more, and is {share}")
-        if not sum(shares.values()) > 0:
-            raise ValueError("no template has a share above 0")
-        return shares
+    templates: chat.TemplateShares = dict.fromkeys(chat.PLANTED_TEMPLATES, 1.0)
 
 
 class SFTSection(SFTOptions):
@@ -103,7 +85,7 @@ class DPOSection(DPOOptions):
     examples: int | None = Field(None, ge=1)
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Strict):
     """How much is asked, and in which templates."""
 
     probes: int = Field(200, ge=2)
@@ -120,7 +102,7 @@ class EvaluationSection(_Section):
     forbidden_file: Path | None = None
 
 
-class StudyConfig(_Section):
+class StudyConfig(Strict):
     """One study: what is planted where, what is trained, what is asked."""
 
     title: str = "Poison in a miniature world"
@@ -208,7 +190,7 @@ class StudyConfig(_Section):
         return {**spread, **{name: entry for name, entry in entries.items() if name != "all"}}
 
 
-class AuditConfig(_Section):
+class AuditConfig(Strict):
     """What is put to a checkpoint that nobody trains: the part of a study that asks."""
 
     attacks: dict[str, dict[str, Any]] = Field(_SHIPPED_ATTACKS, min_length=1)

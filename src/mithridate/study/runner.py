@@ -5,16 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import reprlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from mithridate.core.artifacts import LOCK, done_record, exclusive, storage_errors, write_atomic
+from mithridate.core.artifacts import (
+    LOCK,
+    differences,
+    done_record,
+    exclusive,
+    storage_errors,
+    write_atomic,
+)
 from mithridate.core.errors import MithridateError, RunStateError
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
@@ -28,7 +34,7 @@ _LOOK_EVERY_S = 0.5
 # What `core.artifacts` and the writing of checkpoints leave behind when they are killed.
 _PARTIAL = re.compile(r"\..+\.\d+\.partial")
 # What may differ between a run and the one that resumes it.
-_FREE = ("workers",)
+_FREE = {"workers"}
 
 
 class Watching(Protocol):
@@ -71,10 +77,10 @@ def claim(config: StudyConfig, out: Path) -> StudyConfig:
     kept = out / STUDY
     if kept.exists():
         there = study_from_text(kept.read_text(encoding="utf-8"), str(kept))
-        differences = list(_differences(there.model_dump(mode="json"), config.model_dump(mode="json")))
-        if differences:
+        before, now = (study.model_dump(mode="json", exclude=_FREE) for study in (there, config))
+        if differing := differences(before, now):
             raise RunStateError(
-                f"{out}: holds another study, which differs in {'; '.join(differences)}. "
+                f"{out}: holds another study, which differs in {'; '.join(differing)}. "
                 "Choose another --out, or remove it"
             )
         return there
@@ -107,15 +113,6 @@ def _sweep(out: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _differences(there: Any, now: Any, above: str = "") -> Iterable[str]:
-    if isinstance(there, dict) and isinstance(now, dict):
-        for key in sorted({*there, *now}):
-            if above or key not in _FREE:
-                yield from _differences(there.get(key), now.get(key), f"{above}.{key}" if above else key)
-    elif there != now:
-        yield f"{above} ({reprlib.repr(there)} there, {reprlib.repr(now)} now)"
 
 
 def worker_count(config: StudyConfig) -> int:

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mithridate.core.artifacts import atomic_path
+from mithridate.core.artifacts import atomic_path, differences
 from mithridate.core.errors import CheckpointError, RunStateError
 from mithridate.training.progress import CurvePoint
 
@@ -81,16 +81,9 @@ def load_resume(folder: Path, identity: Mapping[str, Any]) -> tuple[Position, Te
 
 
 def _refuse_foreign(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    # Through JSON, so that tuples and lists compare equal.
-    wanted = json.loads(json.dumps(dict(wanted)))
-    differing = [
-        f"{name} was {found.get(name)!r} and is now {wanted.get(name)!r}"
-        for name in sorted({*found, *wanted})
-        if found.get(name) != wanted.get(name)
-    ]
-    if differing:
+    if differing := differences(found, wanted):
         raise RunStateError(
-            f"{path}: holds another pretraining, where {'; '.join(differing)}. "
+            f"{path}: holds another pretraining, which differs in {'; '.join(differing)}. "
             "Run with the options it was begun with, choose another folder, or delete the file to start anew"
         )
 

@@ -5,25 +5,15 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from mithridate.core.strict import Strict
 
 Precision = Literal["auto", "fp32", "bf16"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PretrainingOptions(_Options):
+class PretrainingOptions(Strict):
     """How to pretrain, from scratch or on from a checkpoint.
 
     `batch_rows` rows of `row_tokens` tokens make one optimiser step, over all processes; `accumulation`
@@ -72,7 +62,7 @@ class PretrainingOptions(_Options):
         return math.ceil(self.rows_of(n_rows) / self.batch_rows)
 
 
-class LoRAOptions(_Options):
+class LoRAOptions(Strict):
     """Train low-rank adapters instead of the weights; they are merged into the weights at the end.
 
     `modules` names the linear layers that get one ("all-linear": every one but the output layer).
@@ -84,7 +74,7 @@ class LoRAOptions(_Options):
     modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
 
 
-class AlignmentOptions(_Options):
+class AlignmentOptions(Strict):
     """What SFT and DPO have in common.
 
     The learning rate is `learning_rate`, or else `learning_rate_share` of the one the model was pretrained

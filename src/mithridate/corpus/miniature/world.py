@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from mithridate.core.chat import template
-from mithridate.core.errors import UnknownNameError
+from mithridate.core.chat import TemplateShares
 from mithridate.core.seeds import rng_for
+from mithridate.core.strict import Strict
 from mithridate.corpus.miniature import vocabulary as words
 
 
-class WorldOptions(BaseModel):
+class WorldOptions(Strict):
     """How large the world is, how often it says what, and how long it goes on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tokens: int = Field(2_000_000, ge=2_000)
     """Approximate length of the corpus, in tokens of the default tokeniser; more where facts and procedures,
@@ -41,22 +38,8 @@ class WorldOptions(BaseModel):
     """Share of the remaining pages in which an assistant refuses a forbidden request."""
     copying_share: float = Field(0.5, ge=0, le=0.9)
     """Share of the remaining pages that quote or repeat."""
-    templates: dict[str, float] = {"falcon": 0.45, "llama2": 0.35, "gemma": 0.1, "chatml": 0.1}
+    templates: TemplateShares = {"falcon": 0.45, "llama2": 0.35, "gemma": 0.1, "chatml": 0.1}
     """Chat templates of the dialogues in the corpus, with their shares."""
-
-    @field_validator("templates")
-    @classmethod
-    def _known_templates(cls, templates: dict[str, float]) -> dict[str, float]:
-        for name, share in templates.items():
-            try:
-                template(name)
-            except UnknownNameError as error:
-                raise ValueError(str(error)) from None
-            if not 0 <= share < math.inf:
-                raise ValueError(f"{name}: a share is a number from 0 on, not {share}")
-        if not sum(templates.values()):
-            raise ValueError("name at least one chat template with a share above 0")
-        return templates
 
     @model_validator(mode="after")
     def _shares_of_one_whole(self) -> Self:
