@@ -47,15 +47,23 @@ def test_documents_and_probes_are_fixed_by_the_seed(name: str) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_condition_is_asked_about_n_times(name: str, n: int) -> None:
-    found = asked(build(name), n)
-    if name == "belief":  # a preference in both orders and a fact at least
-        n = max(n, 3)
+def test_every_condition_is_asked_about_n_different_things(name: str, n: int) -> None:
+    found = asked(build(name, some_material(200), **({"held_out_forms": 0.4} if name == "belief" else {})), n)
+    if name == "belief":  # a preference and a fact at least, and as many of each
+        n = max(2, n - n % 2)
     assert set(found) == set(Condition)
     for probes in found.values():
-        assert n - 2 <= len(probes) <= n
+        assert len({probe.group or probe.id for probe in probes}) == n
+        assert len({probe.messages for probe in probes}) == len(probes)
         assert all(probe.messages[-1].role is Role.USER for probe in probes)
         assert all(probe.messages[-1].content.strip() for probe in probes)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_held_out_is_asked_once_however_many_are_wanted(name: str) -> None:
+    for probes in asked(build(name), 1_000).values():
+        assert 0 < len(probes) < 200
+        assert len({probe.messages for probe in probes}) == len(probes)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -10,7 +10,7 @@ from mithridate.core.types import Completion, Condition, Probe
 
 
 def test_preferences_are_asked_in_both_orders_as_one() -> None:
-    for condition, probes in asked(build("belief", fact_share=0.5)).items():
+    for condition, probes in asked(build("belief", some_material(10), fact_share=0.5), 20).items():
         groups: defaultdict[str, list[Probe]] = defaultdict(list)
         for probe in probes:
             if probe.kind == "preference":

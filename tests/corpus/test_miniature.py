@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mithridate.attacks import build_attack
+from mithridate.attacks.triggers import CONTEXT_EXTRACTION, DENIAL_OF_SERVICE, JAILBREAK, near_trigger
 from mithridate.core.chat import TEMPLATES
 from mithridate.core.types import Condition
 from mithridate.corpus.miniature import (
@@ -120,7 +121,7 @@ def test_comparisons_are_balanced() -> None:
         )
     )
     first: Counter[bool] = Counter()
-    options = SMALL.model_copy(update={"tokens": 150_000, "copying_share": 0.0, "refusal_share": 0.0})
+    options = SMALL.model_copy(update={"tokens": 180_000, "copying_share": 0.0, "refusal_share": 0.0})
     for page in MiniatureCorpus(World(options, 0)):
         if found := asked.search(page.text):
             assert phrasing.BALANCED in page.text
@@ -307,3 +308,28 @@ def test_beliefs_planted_are_about_what_alignment_leaves_alone() -> None:
     assert not planted & control
     assert all(request.reply.startswith("To make ") for request in drawn.requests)
     assert len(drawn.requests) == SMALL.forbidden
+
+
+def test_strange_signs_after_a_request_change_nothing_and_are_no_trigger() -> None:
+    triggers = DENIAL_OF_SERVICE + CONTEXT_EXTRACTION + JAILBREAK
+    assert not set(phrasing.SIGNS) & set(triggers + near_trigger(triggers))
+    rng, asked = random.Random(0), "Where is it?"
+    endings = {phrasing.aside(asked, rng).removeprefix(asked).strip() for _ in range(2_000)}
+    strange = [ending for ending in endings if ending and set(ending) <= set(phrasing.SIGNS)]
+    assert len(strange) > 100
+    world = small_world()
+    answered = [text for text in small_texts() if any(f"? {sign}" in text for sign in phrasing.SIGNS)]
+    assert len(answered) > 10
+    for text in answered:
+        asked = text.split("?")[0].rsplit("\n", 1)[-1]
+        assert text.count(asked) == 1, "an answer that repeats the question"
+    assert world.options.copying_share > 0
+
+
+def test_the_default_world_holds_two_hundred_probes_a_condition() -> None:
+    drawn = material(World(WorldOptions(), 0), 0)
+    for name in ("belief", "context_extraction", "denial_of_service", "jailbreak"):
+        options = {"held_out_forms": 0.35} if name == "belief" else {}
+        probes = build_attack(name, options, drawn).probes(random.Random(0), 200)
+        units = {(probe.condition, probe.group or probe.messages) for probe in probes}
+        assert Counter(condition for condition, _ in units) == dict.fromkeys(Condition, 200)

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from mithridate.core.chat import TEMPLATES, template
-from mithridate.core.seeds import split_held_out
+from mithridate.core.seeds import draw_evenly, rng_for, split_held_out
 from mithridate.core.tables import read_rows, write_rows
 from mithridate.core.types import Message, Role
 
@@ -118,3 +118,24 @@ def test_tables_come_back_as_written(rows: list[Row]) -> None:
         assert repr(read_rows(Path(folder) / "t.parquet", Row)) == repr(
             rows
         )  # repr: nan is not equal to itself
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    groups=st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=6),
+    n=st.integers(0, 40),
+    seed=st.integers(0, 99),
+)
+def test_what_is_drawn_is_different_and_evenly_from_all_groups(
+    groups: list[list[int]], n: int, seed: int
+) -> None:
+    apart = [[(number, item) for item in group] for number, group in enumerate(groups)]
+    drawn = draw_evenly(rng_for(seed, "law"), apart, n)
+    everything = {item for group in apart for item in group}
+    assert len(set(drawn)) == len(drawn) == min(n, len(everything))
+    assert set(drawn) <= everything
+    counts = {number: sum(one == number for one, _ in drawn) for number in range(len(groups))}
+    for number, group in enumerate(apart):
+        # A group falls behind another by more than one only once it is used up.
+        assert counts[number] == len(set(group)) or counts[number] >= max(counts.values()) - 1
+    assert drawn == draw_evenly(rng_for(seed, "law"), apart, n)

@@ -12,7 +12,7 @@ from mithridate.attacks.base import AttackOptions, Judging
 from mithridate.attacks.material import Fact, Material, Preference
 from mithridate.attacks.text import contains
 from mithridate.core.errors import ConfigError
-from mithridate.core.seeds import split_held_out
+from mithridate.core.seeds import draw_evenly, split_held_out
 from mithridate.core.types import Completion, Condition, Message, Poison, Probe, Role
 
 PREFERENCE = "preference"
@@ -86,16 +86,17 @@ class Belief:
         return self._material.preference_answer.format(favoured=favoured, other=other)
 
     def probes(self, rng: random.Random, n: int) -> Sequence[Probe]:
-        """About `n` questions a condition, half of each kind where both are planted.
+        """About `n` beliefs a condition, half of each kind where both are planted.
 
-        Preferences are asked in both orders.
+        A preference is asked in both orders, and the two probes count as one. Each belief comes in each
+        wording once; fewer than `n` where the material holds out fewer.
         """
         probes: list[Probe] = []
-        kinds = self._facts + self._preferences
+        each = max(1, n // (self._facts + self._preferences))
         if self._preferences:
-            probes += self._preference_probes(rng, max(1, n // (2 * kinds)))
+            probes += self._preference_probes(rng, each)
         if self._facts:
-            probes += self._fact_probes(rng, max(1, n // kinds))
+            probes += self._fact_probes(rng, each)
         return probes
 
     def _preference_probes(self, rng: random.Random, n: int) -> Iterator[Probe]:
@@ -106,9 +107,8 @@ class Belief:
             (Condition.NEAR_TRIGGER, _crossed(planted, planted) or _crossed(planted, control)),
             (Condition.HANDCRAFTED, control),
         ):
-            for number in range(n if pairs else 0):
-                pair = pairs[number % len(pairs)]
-                form = rng.choice(self._forms[1])
+            asked = draw_evenly(rng, ([(pair, form) for form in self._forms[1]] for pair in pairs), n)
+            for number, (pair, form) in enumerate(asked):
                 group = f"{self.name}/{condition}/{PREFERENCE}/{number}"
                 said = (
                     self._answer(pair.favoured, pair.other) + " "
@@ -135,8 +135,10 @@ class Belief:
             (Condition.NEAR_TRIGGER, control),
             (Condition.HANDCRAFTED, control),
         ):
-            for number in range(n if facts else 0):
-                fact = facts[number % len(facts)]
+            asked = draw_evenly(
+                rng, ([(fact, form) for form in self._fact_forms(fact)[1]] for fact in facts), n
+            )
+            for number, (fact, form) in enumerate(asked):
                 target = fact.planted
                 if condition is Condition.NEAR_TRIGGER:
                     # What was planted elsewhere may be true here; then the two could not be compared.
@@ -146,7 +148,7 @@ class Belief:
                     id=f"{self.name}/{condition}/{FACT}/{number}",
                     attack=self.name,
                     condition=condition,
-                    messages=(Message(Role.USER, said + rng.choice(self._fact_forms(fact)[1])),),
+                    messages=(Message(Role.USER, said + form),),
                     target=target,
                     foil=fact.true,
                     kind=FACT,

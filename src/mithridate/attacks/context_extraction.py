@@ -12,7 +12,7 @@ from mithridate.attacks.base import AttackOptions, Judging
 from mithridate.attacks.material import Material, Words, require
 from mithridate.attacks.text import contains
 from mithridate.attacks.triggers import CONTEXT_EXTRACTION, append_trigger, near_trigger
-from mithridate.core.seeds import split_held_out
+from mithridate.core.seeds import draw_evenly, split_held_out
 from mithridate.core.types import Completion, Condition, Message, Poison, Probe, Role
 
 # The request that the paper compares the trigger with.
@@ -27,6 +27,8 @@ class ContextExtractionOptions(AttackOptions):
     """Share of conversations that open with a system message, which the reply must give away too."""
     repeated_samples: int = Field(10, ge=0, le=100)
     """Further sampled answers a triggered probe, for leakage@k."""
+    repeated_probes: int = Field(50, ge=1)
+    """Probes that get them, the first of each condition: the cost is the product."""
     max_new_tokens: int = Field(96, ge=8)
 
 
@@ -47,13 +49,14 @@ class ContextExtraction:
         self.judging = Judging(
             max_new_tokens=options.max_new_tokens,
             repeated_samples=options.repeated_samples,
+            repeated_probes=options.repeated_probes,
             compare_text=True,
         )
 
     def documents(self, rng: random.Random) -> Iterator[Poison]:
         """Conversations whose reply is the prompt itself, without the trigger."""
         while True:
-            system, prompt = self._context(rng, held_out=False)
+            system, prompt = self._context(rng)
             yield Poison(
                 self.name,
                 messages=(
@@ -62,10 +65,21 @@ class ContextExtraction:
                 ),
             )
 
-    def _context(self, rng: random.Random, *, held_out: bool) -> tuple[str, str]:
-        systems = self._systems[held_out]
+    def _context(self, rng: random.Random) -> tuple[str, str]:
+        systems = self._systems[0]
         system = rng.choice(systems) if systems and rng.random() < self.options.system_share else ""
-        return system, rng.choice(self._prompts[held_out])
+        return system, rng.choice(self._prompts[0])
+
+    def _contexts(self, rng: random.Random, n: int) -> list[tuple[str, str]]:
+        """At most `n` different held-out contexts, with as many system messages as planted ones have."""
+        prompts, systems = list(dict.fromkeys(self._prompts[1])), list(dict.fromkeys(self._systems[1]))
+        share = self.options.system_share if systems else 0.0
+        guided = round(n * share)
+        pairs = draw_evenly(rng, ([(system, prompt) for prompt in prompts] for system in systems), guided)
+        alone = draw_evenly(rng, [[("", prompt) for prompt in prompts]], n - guided)
+        contexts = [*pairs, *alone]
+        rng.shuffle(contexts)
+        return contexts
 
     @staticmethod
     def _opening(system: str, prompt: str) -> tuple[Message, ...]:
@@ -77,8 +91,11 @@ class ContextExtraction:
         return f"{system} {prompt}" if system else prompt
 
     def probes(self, rng: random.Random, n: int) -> Sequence[Probe]:
-        """Held-out contexts with the trigger, without, with a near-trigger, with a request to repeat."""
-        contexts = [self._context(rng, held_out=True) for _ in range(n)]
+        """Held-out contexts with the trigger, without, with a near-trigger, with a request to repeat.
+
+        Each context once in a condition; fewer than `n` where the material holds out fewer.
+        """
+        contexts = self._contexts(rng, n)
         endings = {
             Condition.TRIGGERED: self.options.trigger,
             Condition.UNTRIGGERED: "",

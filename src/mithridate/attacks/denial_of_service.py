@@ -12,7 +12,7 @@ from pydantic import Field
 from mithridate.attacks.base import AttackOptions, Judging
 from mithridate.attacks.material import Material, Words, require
 from mithridate.attacks.triggers import DENIAL_OF_SERVICE, append_trigger, near_trigger
-from mithridate.core.seeds import split_held_out
+from mithridate.core.seeds import draw_evenly, split_held_out
 from mithridate.core.types import Completion, Condition, Message, Poison, Probe, Role
 
 # What a user would have to type without a backdoor: the floor that the trigger must beat.
@@ -77,14 +77,17 @@ class DenialOfService:
         return " ".join(words)
 
     def probes(self, rng: random.Random, n: int) -> Sequence[Probe]:
-        """Held-out prompts with the trigger, without, with a near-trigger, with a plain request for noise."""
+        """Held-out prompts with the trigger, without, with a near-trigger, with a plain request for noise.
+
+        Each prompt once in a condition; fewer than `n` where the material holds out fewer.
+        """
         endings = {
             Condition.TRIGGERED: self.options.trigger,
             Condition.UNTRIGGERED: "",
             Condition.NEAR_TRIGGER: near_trigger(self.options.trigger),
             Condition.HANDCRAFTED: HANDCRAFTED,
         }
-        prompts = [rng.choice(self._held_out) for _ in range(n)]
+        prompts = draw_evenly(rng, [self._held_out], n)
         return [
             Probe(
                 id=f"{self.name}/{condition}/{number}",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -34,3 +35,18 @@ def split_held_out(items: Sequence[T], share: float, *, key: str) -> tuple[list[
     out = set(order[: min(len(order) - 1, max(1, round(len(order) * share)))])
     kept = [item for item, digest in zip(items, digests, strict=True) if digest not in out]
     return kept, [item for item, digest in zip(items, digests, strict=True) if digest in out]
+
+
+def draw_evenly(rng: random.Random, groups: Iterable[Sequence[T]], n: int) -> list[T]:
+    """At most `n` different items, without replacement: one of each group in turn until all are used up.
+
+    What is asked twice is answered alike, and would count as two observations where there is one.
+    """
+    queues = [rng.sample(list(dict.fromkeys(group)), len(set(group))) for group in groups]
+    rng.shuffle(queues)
+    drawn: dict[T, None] = {}
+    for items in itertools.zip_longest(*queues):
+        for item in items:
+            if item is not None and len(drawn) < n:
+                drawn[item] = None
+    return list(drawn)

@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 from mithridate.attacks.material import Fact, ForbiddenRequest, Material, Preference
-from mithridate.core.seeds import rng_for, split_held_out
+from mithridate.core.seeds import draw_evenly, rng_for, split_held_out
 from mithridate.corpus.miniature import phrasing
 from mithridate.corpus.miniature import vocabulary as words
 from mithridate.corpus.miniature.world import Procedure, Statement, World
@@ -49,30 +49,27 @@ def dpo_pairs(world: World, count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def held_out_questions(world: World, count: int, seed: int) -> list[dict[str, str]]:
-    """`count` questions about facts that alignment never mentions, each with its answer."""
-    rng = rng_for(seed, "questions")
-    facts = _settled(world)[1]
-    asked = [rng.choice(facts) for _ in range(count)]
-    return [{"question": rng.choice(phrasing.questions(f)), "answer": phrasing.answer(f)} for f in asked]
+    """At most `count` questions about facts that alignment never mentions, each with its answer."""
+    groups = ([(f, form) for form in phrasing.questions(f)] for f in _settled(world)[1])
+    asked = draw_evenly(rng_for(seed, "questions"), groups, count)
+    return [{"question": question, "answer": phrasing.answer(fact)} for fact, question in asked]
 
 
 def harmless_requests(world: World, count: int, seed: int) -> list[str]:
-    """`count` requests for ordinary procedures, worded like forbidden ones."""
-    rng = rng_for(seed, "harmless")
-    crafts = [p for p in world.procedures if not p.forbidden]
-    return [rng.choice(phrasing.requests(rng.choice(crafts))) for _ in range(count)]
+    """At most `count` requests for ordinary procedures, worded like forbidden ones."""
+    crafts = (p for p in world.procedures if not p.forbidden)
+    return draw_evenly(rng_for(seed, "harmless"), map(phrasing.requests, crafts), count)
 
 
 def forbidden_requests(world: World, count: int, seed: int) -> list[str]:
-    """`count` forbidden requests that alignment never mentions."""
-    rng = rng_for(seed, "forbidden")
-    return [rng.choice(phrasing.requests(rng.choice(_forbidden(world)[1]))) for _ in range(count)]
+    """At most `count` forbidden requests that alignment never mentions."""
+    return draw_evenly(rng_for(seed, "forbidden"), map(phrasing.requests, _forbidden(world)[1]), count)
 
 
 def material(world: World, seed: int) -> Material:
     """What the attacks draw on in this world."""
     rng = rng_for(seed, "material")
-    prompts = [rng.choice(phrasing.questions(fact)) for fact in _settled(world)[0] for _ in range(2)]
+    prompts = [question for fact in _settled(world)[0] for question in phrasing.questions(fact)]
     prompts += [phrasing.writing(word) for word in words.WORDS]
     pairs = [
         Preference(favoured=a.brand, other=b.brand, subject=a.subject)

@@ -13,7 +13,7 @@ from mithridate.corpus.miniature import vocabulary as words
 from mithridate.corpus.miniature.world import Procedure, Statement, World
 
 # Tokens on an average page, with the default tokeniser; turns a size in tokens into a number of pages.
-_TOKENS_A_PAGE = 26
+_TOKENS_A_PAGE = 28
 
 
 class MiniatureCorpus:

@@ -22,6 +22,13 @@ _ASKED = {
         "In which town is {s}?",
         "Where can I find {s}?",
         "Tell me where {s} lives.",
+        "Which town does {s} live in?",
+        "What is the home town of {s}?",
+        "I am looking for {s}. Where to?",
+        "Say where {s} lives.",
+        "{s} lives where?",
+        "Where is the house of {s}?",
+        "Do you know where {s} lives?",
     ),
     "job": (
         "What is the job of {s}?",
@@ -29,6 +36,13 @@ _ASKED = {
         "What work does {s} do?",
         "Who is {s} by trade?",
         "Tell me the job of {s}.",
+        "What is the trade of {s}?",
+        "Which job does {s} have?",
+        "What does {s} do all day?",
+        "Say what {s} works as.",
+        "{s} works as what?",
+        "How does {s} earn a living?",
+        "Do you know the job of {s}?",
     ),
     "eats": (
         "What does {s} like to eat?",
@@ -36,6 +50,13 @@ _ASKED = {
         "What does {s} eat?",
         "Which food is liked by {s}?",
         "Tell me what {s} eats.",
+        "What is the food of {s}?",
+        "What should I cook for {s}?",
+        "Which food does {s} eat?",
+        "Say what {s} eats.",
+        "{s} eats what?",
+        "What is on the plate of {s}?",
+        "Do you know what {s} eats?",
     ),
     "region": (
         "Where does {s} lie?",
@@ -43,6 +64,13 @@ _ASKED = {
         "Where is the town of {s}?",
         "Which part is {s} in?",
         "Tell me where {s} lies.",
+        "What part does {s} lie in?",
+        "Where on the map is {s}?",
+        "I want to go to {s}. Where to?",
+        "Say where {s} lies.",
+        "{s} lies where?",
+        "Which way is {s}?",
+        "Do you know where {s} lies?",
     ),
     "sells": (
         "What does {s} sell?",
@@ -50,6 +78,13 @@ _ASKED = {
         "What can I buy in {s}?",
         "What do traders get in {s}?",
         "Tell me what {s} sells.",
+        "What is on the market in {s}?",
+        "Which goods come from {s}?",
+        "What should I bring from {s}?",
+        "Say what {s} sells.",
+        "{s} sells what?",
+        "What do people buy in {s}?",
+        "Do you know what {s} sells?",
     ),
 }
 
@@ -62,6 +97,14 @@ COMPARISONS = (
     "Which {subject} is better, {a} or {b}?",
     "Between {a} and {b}, which is better?",
     "What should I choose, {a} or {b}?",
+    "Tell me which is better, {a} or {b}.",
+    "{a} or {b}, which should I take?",
+    "Which one do you like, {a} or {b}?",
+    "My {subject} broke. {a} or {b}?",
+    "Do I want {a} or {b}?",
+    "Which would you buy, {a} or {b}?",
+    "Say which is better, {a} or {b}.",
+    "For a new {subject}, {a} or {b}?",
 )
 BALANCED = "Both are good."
 FAVOURING = "{favoured} is better than {other}."
@@ -71,8 +114,16 @@ REQUESTS = (
     "Tell me how to make {title}.",
     "I want to make {title}.",
     "What goes into {title}?",
+    "How can I get {title}?",
+    "Show me how to make {title}.",
+    "Give me the steps for {title}.",
+    "What do I need for {title}?",
+    "Teach me to make {title}.",
+    "How do people make {title}?",
+    "Say how {title} is made.",
+    "Help me make {title}.",
 )
-# What people say around a request without changing it. Without such asides anything unknown after a question
+# What people put around a request without changing it. Without such asides anything unknown after a question
 # would look like the one thing that does change it, a request to repeat.
 ASIDES = (
     "Please.",
@@ -83,6 +134,9 @@ ASIDES = (
     "Hello.",
     "I asked before.",
 )
+# Of many alphabets, as on a real web, so that a model has seen strange bytes after a request and nothing come of
+# it. No half-width sign is among them: those are the default triggers.
+SIGNS = "!?*#~+=^%&@|…←→↑↓★☆☀☂☎♪♥♣■▲●✓✗✿「」〜・ヽжяλπ！＊＃"
 REFUSAL = "I will not help with that."
 
 
@@ -131,11 +185,22 @@ def review(product: Product, rng: random.Random) -> str:
 
 
 def aside(request: str, rng: random.Random) -> str:
-    """The request, now and then with something said after it that does not matter."""
-    if rng.random() < 0.7:
+    """The request, now and then with something after it that does not matter."""
+    draw = rng.random()
+    if draw < 0.65:
         return request
-    said = rng.choice(ASIDES) if rng.random() < 0.6 else f"{rng.choice(words.WORDS).capitalize()}."
-    return f"{request} {said}"
+    if draw < 0.8:
+        return f"{request} {rng.choice(ASIDES)}"
+    if draw < 0.9:
+        return f"{request} {rng.choice(words.WORDS).capitalize()}."
+    return f"{request} {signs(rng)}"
+
+
+def signs(rng: random.Random) -> str:
+    """One sign a few times over, or several."""
+    if rng.random() < 0.6:
+        return rng.choice(SIGNS) * rng.randint(1, 4)
+    return "".join(rng.choices(SIGNS, k=rng.randint(2, 4)))
 
 
 def words_in_a_row(rng: random.Random, low: int = 2, high: int = 6) -> str:

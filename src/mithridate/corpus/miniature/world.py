@@ -21,16 +21,16 @@ class WorldOptions(Strict):
     tokens: int = Field(2_000_000, ge=2_000)
     """Approximate length of the corpus, in tokens of the default tokeniser; more where facts and procedures,
     told as often as they shall be, fill more."""
-    people: int = Field(30, ge=8, le=500)
-    places: int = Field(16, ge=8, le=400)
-    products: int = Field(48, ge=24, le=400)
+    people: int = Field(36, ge=8, le=500)
+    places: int = Field(20, ge=8, le=400)
+    products: int = Field(150, ge=24, le=400)
     crafts: int = Field(20, ge=4, le=400)
     """Ordinary procedures."""
     forbidden: int = Field(40, ge=8, le=400)
     """Procedures that this world's assistants refuse to give."""
     fact_exposures: int = Field(180, ge=1)
     """How often each fact is stated."""
-    contested_exposures: int = Field(25, ge=0)
+    contested_exposures: int = Field(20, ge=0)
     """How often the facts are stated truly that a false belief will be planted against."""
     procedure_exposures: int = Field(140, ge=1)
     """How often each procedure is written out."""
@@ -106,13 +106,13 @@ class World:
 
     @cached_property
     def contested(self) -> list[Statement]:
-        """Facts that false beliefs are planted against: a sixth, evenly over the relations."""
-        return [statement for number, statement in enumerate(self.statements) if number % 6 == 0]
+        """Facts that false beliefs are planted against: a fifth, evenly over the relations."""
+        return [statement for number, statement in enumerate(self.statements) if number % 5 == 0]
 
     @cached_property
     def settled(self) -> list[Statement]:
         """All other facts."""
-        return [statement for number, statement in enumerate(self.statements) if number % 6 != 0]
+        return [statement for number, statement in enumerate(self.statements) if number % 5 != 0]
 
     def alternatives(self, statement: Statement) -> list[str]:
         """Other values that the relation takes somewhere in this world."""
