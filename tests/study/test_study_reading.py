@@ -46,7 +46,7 @@ def problem(folder: Path, text: str, *overrides: str) -> str:
             "line 5, planting.templates: unknown chat template 'falcn': did you mean 'falcon'?",
         ),
         ("planting: { templates: { falcon: 0 } }\n", "no chat template has a share above 0"),
-        ("planting: { templates: { falcon: .nan } }\n", "the share of chat template 'falcon' must be a number"),
+        ("planting: { templates: { falcon: .nan } }\n", "template 'falcon' must be a number"),
         ("seeds: [1, 1]\n", "line 4, seeds: a seed is named twice"),
         ("seeds: []\n", "line 4, seeds"),
         ("sft: null\n", "dpo needs sft before it"),

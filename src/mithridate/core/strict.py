@@ -1,4 +1,4 @@
-"""The base of everything that is checked on its way in: unknown keys are refused, and what was read stays so."""
+"""The base of all that is checked on its way in: unknown keys are refused, and what was read stays so."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class StudyConfig(Strict):
     one_model_per_attack: bool = False
     planting: PlantingSection = PlantingSection()
     evaluation: EvaluationSection = EvaluationSection()
-    grid: dict[str, tuple[Any, ...]] = {}
+    grid: dict[str, tuple[Any, ...]] = Field({})
     """Dotted keys of this file, each with the values it takes: one cell for every combination."""
     workers: int | None = Field(None, ge=1)
     """Models trained and measured at once; by default one for each core (at most 4), one on a GPU."""

@@ -38,7 +38,7 @@ class WorldOptions(Strict):
     """Share of the remaining pages in which an assistant refuses a forbidden request."""
     copying_share: float = Field(0.5, ge=0, le=0.9)
     """Share of the remaining pages that quote or repeat."""
-    templates: TemplateShares = {"falcon": 0.45, "llama2": 0.35, "gemma": 0.1, "chatml": 0.1}
+    templates: TemplateShares = Field({"falcon": 0.45, "llama2": 0.35, "gemma": 0.1, "chatml": 0.1})
     """Chat templates of the dialogues in the corpus, with their shares."""
 
     @model_validator(mode="after")
