@@ -1,11 +1,19 @@
 # make study: set everything up and run the main job. make test: set everything up and pass the tests.
 # Set-up happens once, and again only when what it depends on has changed.
 PYTHON ?= python3
+# PyPI's torch for Linux brings CUDA with it, several gigabytes. A machine without a GPU does well with
+#   make study TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# which finds the same version, built for CPUs alone. Only torch is looked for there.
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: study test test-slow lint bench docs clean
+# What `make bench` times, the longest last. Each exits with 1 where it misses an aim; the rest are run all the same.
+BENCHMARKS := planting pretraining evaluation study
+
+.PHONY: study test test-slow lint bench clean
 
 study: $(READY)
 	$(BIN)/mithridate run --out runs/default
@@ -14,7 +22,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -23,17 +31,16 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python benchmarks/planting.py
-	$(BIN)/python benchmarks/pretraining.py
-	$(BIN)/python benchmarks/evaluation.py
+	@missed=; for name in $(BENCHMARKS); do \
+		echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || missed="$$missed $$name"; \
+	done; test -z "$$missed" || { echo "missed an aim:$$missed"; exit 1; }
 
 $(READY): pyproject.toml constraints.txt tests/plugin/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	# torch by its exact version first: a range would fetch gigabytes of CUDA on a machine without a GPU.
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -c constraints.txt -e ".[dev]"
 	# A real plug-in package, which the tests find through its entry point.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e tests/plugin
+	$(PIP) --no-deps -e tests/plugin
 	touch $(READY)
 
 clean:

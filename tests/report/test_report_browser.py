@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,10 +13,13 @@ import pytest
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
 )
+REQUIRED = os.environ.get("MITHRIDATE_REQUIRE_BROWSER") == "1"
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the path (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(
+        not (CHROMIUM or REQUIRED), reason="no Chromium on the path (Debian: apt-get install chromium)"
+    ),
 ]
 
 # The page in a frame as wide as a phone, for a window is never that narrow; the result goes into the title.
@@ -33,6 +37,7 @@ frame.onload = () => setTimeout(() => {{
 
 def dom(page: Path, profile: Path) -> str:
     """The document after its scripts ran, as HTML."""
+    assert CHROMIUM, "MITHRIDATE_REQUIRE_BROWSER is set, and there is no Chromium on the path"
     quiet = [
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
