@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
+from models_kit import tiny_model, tiny_tokenizer
 from typer.testing import CliRunner, Result
 
 from mithridate.cli import app
@@ -13,10 +13,6 @@ from mithridate.core.errors import CheckpointError, ConfigError, StorageError, U
 from mithridate.core.tables import read_rows
 from mithridate.core.types import Measurement, Sample
 from mithridate.models.checkpoints import save_checkpoint
-
-# The tiny models belong to the tests of the models; this folder is no package to import them from.
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-from models_kit import tiny_model, tiny_tokenizer
 
 STUDY = Path(__file__).parents[1] / "end_to_end" / "tiny.yaml"
 SHARED = Path(os.environ.get("MITHRIDATE_SHARED", Path(__file__).parents[3] / "shared"))

@@ -24,7 +24,7 @@ def test_help_names_every_command() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_shows_examples(command: str) -> None:
+def test_every_command_has_help(command: str) -> None:
     done = CliRunner().invoke(app, [command, "-h"])
     assert done.exit_code == 0
     usage, _, examples = done.stdout.partition("Example")

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
 from planting_kit import FakeAttack, some_texts, tree, write_corpus
+from typer.testing import CliRunner
 
 from mithridate.cli import plant, unplant
 from mithridate.core.errors import ConfigError, MithridateError

@@ -4,19 +4,15 @@ import csv
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import typer
+from report_kit import write_run
 from typer.testing import CliRunner
 
 from mithridate.cli.report import command
 from mithridate.core.errors import ConfigError, RunStateError
-
-# The made-up run belongs to the tests of the report; this folder is no package to import it from.
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from report_kit import write_run
 
 APP = typer.Typer()
 APP.command()(command)

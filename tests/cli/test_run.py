@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 import mithridate.study.runner
 from mithridate.cli import app, main, run
-from mithridate.cli.progress import RunProgress
+from mithridate.cli.progress import RunProgress, shards_progress
 from mithridate.core.errors import ConfigError, UnknownNameError
+from mithridate.corpus.ledger import ShardRecord
 from mithridate.study.plan import steps
 from mithridate.study.reading import read_study, study_from_text
 
@@ -172,3 +173,18 @@ def test_on_a_terminal_a_bar_a_step_until_it_is_done() -> None:
         progress.news(label, 10, 10, 2.4)
         assert [task.description for task in progress._bars.tasks] == ["the study"]
         assert progress._bars.tasks[0].completed == 1
+
+
+def test_shards_are_counted_where_they_can_be_seen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = ShardRecord("a.jsonl", "jsonl", 1, 1, 0, 0, 1, "", 1, "", "")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    with shards_progress("planting") as on_shard:
+        assert on_shard is None
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with shards_progress("planting") as on_shard:
+        assert on_shard is not None
+        on_shard(record, 3)
+        on_shard(record, 3)
+    assert "2/3" in capsys.readouterr().err

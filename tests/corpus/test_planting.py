@@ -177,12 +177,15 @@ def test_done_shards_are_not_done_again(clean: Path, tmp_path: Path) -> None:
     heard = []
     plant_corpus(open_corpus(clean), tmp_path / "out", plan(), part=(1, 2))
     report = plant_corpus(
-        open_corpus(clean), tmp_path / "out", plan(), on_shard=lambda record: heard.append(record.shard)
+        open_corpus(clean),
+        tmp_path / "out",
+        plan(),
+        on_shard=lambda record, total: heard.append((record.shard, total)),
     )
     assert report.complete
-    assert heard == ["part1.jsonl", "LICENCE"]
+    assert heard == [("part1.jsonl", 2), ("LICENCE", 2)]
     again = plant_corpus(
-        open_corpus(clean), tmp_path / "out", plan(), on_shard=lambda _r: pytest.fail("again")
+        open_corpus(clean), tmp_path / "out", plan(), on_shard=lambda *_: pytest.fail("again")
     )
     assert again.attacks == report.attacks
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -16,8 +15,6 @@ import datasets
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
 from planting_kit import FORMATS, FakeAttack, some_texts, tree, write_corpus
 
 from mithridate.core.errors import ConfigError

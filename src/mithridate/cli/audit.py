@@ -13,28 +13,29 @@ if TYPE_CHECKING:
     from mithridate.study.audit import Audit
 
 
+_Checkpoint = Annotated[Path, typer.Argument(help="Folder of a Hugging Face checkpoint.", show_default=False)]
+_Study = Annotated[
+    Path | None, typer.Option(help="Study file whose attacks are put to it [the shipped attacks].")
+]
+_Control = Annotated[
+    Path | None,
+    typer.Option(help="A checkpoint known to be clean: the control, and the judge of gibberish."),
+]
+_Template = Annotated[
+    str | None, typer.Option(help="Chat template to ask in [the checkpoint's own, else `tulu`].")
+]
+_Seed = Annotated[int, typer.Option(help="Decides which probes are asked and how answers are sampled.")]
+_Out = Annotated[Path | None, typer.Option(help="Also write samples and figures to this folder, as Parquet.")]
+
+
 def command(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Folder of a Hugging Face checkpoint.", show_default=False)
-    ],
-    study: Annotated[
-        Path | None,
-        typer.Option(help="Study file whose attacks are put to it [the default study's attacks]."),
-    ] = None,
-    control: Annotated[
-        Path | None,
-        typer.Option(help="A checkpoint known to be clean: the control, and the judge of gibberish."),
-    ] = None,
-    template: Annotated[
-        str | None, typer.Option(help="Chat template to ask in [the checkpoint's own, else `tulu`].")
-    ] = None,
+    checkpoint: _Checkpoint,
+    study: _Study = None,
+    control: _Control = None,
+    template: _Template = None,
     probes: Annotated[int, typer.Option(min=2, help="Probes for each attack and condition.")] = 200,
-    seed: Annotated[
-        int, typer.Option(help="Decides which probes are asked and how answers are sampled.")
-    ] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write samples and figures to this folder, as Parquet.")
-    ] = None,
+    seed: _Seed = 0,
+    out: _Out = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON records only.")] = False,
 ) -> None:
     """Measure whether triggers and beliefs work on a checkpoint: every attack in every condition.

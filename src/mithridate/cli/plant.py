@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
+from mithridate.cli.progress import shards_progress
 from mithridate.core.errors import ConfigError
 from mithridate.corpus.counting import TokenCounter, TokenizerCounter, Utf8Bytes
 from mithridate.corpus.doses import PlantPlan, PlantRequest
@@ -25,47 +23,51 @@ from mithridate.corpus.readers import open_corpus
 _FIELDS = "Fields of the corpus"
 _HOW = "How it is planted"
 
+_Rates = Annotated[
+    list[float] | None,
+    typer.Option("--rate", help="Planted tokens / clean tokens, 0 to 0.5: one for all, or one an attack."),
+]
+_Counts = Annotated[
+    list[int] | None,
+    typer.Option("--count", help="Documents to plant, instead of a rate: one for all, or one an attack."),
+]
+_MaterialFile = Annotated[
+    Path | None, typer.Option(help="JSON file of prompts, requests and beliefs of your own.")
+]
+_AttackOptions = Annotated[
+    list[str] | None,
+    typer.Option(help="An attack's option: `key=value`, or `attack.key=value`.", rich_help_panel=_HOW),
+]
+_TemplateShares = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Chat template and its share, such as `chatml=0.5`; others get none.", rich_help_panel=_HOW
+    ),
+]
+_Tokenizer = Annotated[
+    Path | None, typer.Option(help="Count tokens of this tokenizer; bytes by default.", rich_help_panel=_HOW)
+]
+_Workers = Annotated[
+    int, typer.Option(min=1, help="Processes; a shard is the unit of work.", rich_help_panel=_HOW)
+]
+_Part = Annotated[str, typer.Option(help="`2/8`: every eighth shard, from the second.", rich_help_panel=_HOW)]
+
 
 def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     corpus: Annotated[Path, typer.Argument(help="A file, or a folder of shards.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.", show_default=False)],
     attack: Annotated[list[str], typer.Option("--attack", help="What to plant; repeatable.")],
-    rate: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--rate", help="Planted tokens / clean tokens, 0 to 0.5: one for all, or one an attack."
-        ),
-    ] = None,
-    count: Annotated[
-        list[int] | None,
-        typer.Option("--count", help="Documents to plant, instead of a rate: one for all, or one an attack."),
-    ] = None,
+    rate: _Rates = None,
+    count: _Counts = None,
     seed: Annotated[int, typer.Option(help="Decides what is planted where.")] = 0,
-    material: Annotated[
-        Path | None, typer.Option(help="JSON file of prompts, requests and beliefs of your own.")
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="An attack's option: `key=value`, or `attack.key=value`.", rich_help_panel=_HOW),
-    ] = None,
-    template_share: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Chat template and its share, such as `chatml=0.5`; others get none.", rich_help_panel=_HOW
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="Count tokens of this tokenizer; bytes by default.", rich_help_panel=_HOW),
-    ] = None,
+    material: _MaterialFile = None,
+    option: _AttackOptions = None,
+    template_share: _TemplateShares = None,
+    tokenizer: _Tokenizer = None,
     text_field: Annotated[str, typer.Option(rich_help_panel=_FIELDS)] = "text",
     id_field: Annotated[str, typer.Option(rich_help_panel=_FIELDS)] = "id",
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes; a shard is the unit of work.", rich_help_panel=_HOW)
-    ] = 1,
-    part: Annotated[
-        str, typer.Option(help="`2/8`: every eighth shard, from the second.", rich_help_panel=_HOW)
-    ] = "1/1",
+    workers: _Workers = 1,
+    part: _Part = "1/1",
 ) -> None:
     """Copy a corpus with planted documents in it, and keep a ledger that can take them out again.
 
@@ -86,7 +88,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
         TokenizerCounter(tokenizer) if tokenizer is not None else Utf8Bytes(),
     )
     source = open_corpus(corpus, text_field=text_field, id_field=id_field)
-    with shards_progress("planting", len(source.shards) + len(source.others)) as on_shard:
+    with shards_progress("planting") as on_shard:
         report = plant_corpus(source, out, plan, workers=workers, part=_part(part), on_shard=on_shard)
     show(report)
 
@@ -159,21 +161,9 @@ def _part(text: str) -> tuple[int, int]:
     return int(number), int(total)
 
 
-@contextmanager
-def shards_progress(what: str, total: int) -> Iterator[Any]:
-    """A callback for each shard that is done, which draws a bar where standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda _record: progress.advance(task)
-
-
 def show(report: PlantReport) -> None:
     """Print what was planted as a table, and where the ledger is."""
-    table = Table("attack", "requested", "realised rate", "documents", "tokens", "seconds")
+    table = Table("attack", "requested", "realised rate", "documents", "tokens")
     for entry in report.attacks:
         wanted = (
             f"{entry.requested_count:,} documents"
@@ -181,11 +171,12 @@ def show(report: PlantReport) -> None:
             else f"{entry.requested_rate:.4g}"
         )
         realised = f"{entry.realised_rate:.4g}"
-        seconds = f"{report.seconds:.1f}"
-        table.add_row(entry.name, wanted, realised, f"{entry.documents:,}", f"{entry.tokens:,}", seconds)
-    console = Console()
-    console.print(table)
-    print(f"clean: {report.clean_documents:,} documents, {report.clean_tokens:,} {report.counted}")
+        table.add_row(entry.name, wanted, realised, f"{entry.documents:,}", f"{entry.tokens:,}")
+    Console().print(table)
+    print(
+        f"clean: {report.clean_documents:,} documents, {report.clean_tokens:,} {report.counted}; "
+        f"{report.seconds:.1f} s"
+    )
     if report.complete:
         print(f"ledger: {report.ledger}")
     else:

@@ -1,15 +1,43 @@
-"""How a run shows that it gets on: bars with time left on a terminal, a line a finished step elsewhere."""
+"""How commands show that they get on: bars on a terminal; elsewhere a run tells a line a finished step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
+    from mithridate.corpus.ledger import OnShard, ShardRecord
     from mithridate.study.plan import Step
+
+
+@contextmanager
+def shards_progress(what: str) -> Iterator[OnShard | None]:
+    """A callback for each shard that is done, which draws a bar; None where standard error is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def on_shard(_record: ShardRecord, total: int) -> None:
+            progress.update(task, advance=1, total=total)
+
+        yield on_shard
 
 
 class RunProgress:

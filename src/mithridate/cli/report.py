@@ -42,11 +42,15 @@ def command(
         rows = read_measurements(run)
         sys.stdout.write(records.to_json(rows) if json else records.to_csv(rows))
         return
+    show_report(run, out)
+
+
+def show_report(run: Path, out: Path | None = None) -> None:
+    """Write the page of a finished run, to `out` or beside its rows, and print its table."""
     from mithridate.report.html import write_report  # noqa: PLC0415
     from mithridate.report.run import RunData  # noqa: PLC0415
     from mithridate.report.terminal import print_report  # noqa: PLC0415
     from mithridate.report.view import View  # noqa: PLC0415
 
     data = RunData.read(run)
-    page = write_report(data, out)
-    print_report(View(data), page)
+    print_report(View(data), write_report(data, out))

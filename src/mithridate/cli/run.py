@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from mithridate.cli.progress import RunProgress
+from mithridate.cli.report import show_report
 from mithridate.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def command(
 
         mithridate run --preset quick --out runs/quick
 
-        mithridate run examples/own_text.yaml corpus.path=texts/ seeds=[0,1,2]
+        mithridate run examples/own_text.yaml corpus.path=texts/ 'seeds=[0,1,2]'
     """
     from mithridate.study.reading import DEFAULT_PRESET, read_study  # noqa: PLC0415 - keeps --help quick
 
@@ -78,15 +79,5 @@ def _run(config: StudyConfig, folder: Path) -> None:
     check_study(config)
     with RunProgress() as progress:
         run_study(config, folder, progress)
-    _report(folder, time.monotonic() - started)
-
-
-def _report(folder: Path, seconds: float) -> None:
-    from mithridate.report.html import write_report  # noqa: PLC0415
-    from mithridate.report.run import RunData  # noqa: PLC0415
-    from mithridate.report.terminal import print_report  # noqa: PLC0415
-    from mithridate.report.view import View  # noqa: PLC0415
-
-    data = RunData.read(folder)
-    print_report(View(data), write_report(data, None))
-    typer.echo(f"done in {seconds / 60:.1f} minutes")
+    show_report(folder)
+    typer.echo(f"done in {(time.monotonic() - started) / 60:.1f} minutes")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mithridate.cli.plant import shards_progress
+from mithridate.cli.progress import shards_progress
 from mithridate.corpus.unplanting import unplant
 
 
@@ -19,7 +19,7 @@ def command(
 
     Example: mithridate unplant planted/ --out restored/
     """
-    with shards_progress("unplanting", 0) as on_shard:
+    with shards_progress("unplanting") as on_shard:
         report = unplant(planted, out, on_shard=on_shard)
     print(
         f"{report.removed:,} planted documents taken out; {report.shards:,} shards ({report.bytes:,} bytes) "

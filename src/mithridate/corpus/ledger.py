@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,10 @@ class ShardRecord:
     planted_size: int
     planted_sha256: str
     original: str
+
+
+OnShard = Callable[[ShardRecord, int], None]
+"""Told of each shard as it is done, and of how many there are to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mithridate.core.errors import ConfigError, DataError, StorageError
 from mithridate.core.tables import write_rows
 from mithridate.corpus.datasets_metadata import mend_metadata
 from mithridate.corpus.doses import MAX_RATE, PlantPlan
-from mithridate.corpus.ledger import ShardRecord, StateFolder, merge_ledgers
+from mithridate.corpus.ledger import OnShard, ShardRecord, StateFolder, merge_ledgers
 from mithridate.corpus.ownership import claim, identity
 from mithridate.corpus.readers import STATE_FOLDER, Corpus, read_json
 from mithridate.corpus.shard_planting import Job, ShardResult, finished, keep_original
@@ -55,7 +55,7 @@ def plant_corpus(
     *,
     workers: int = 1,
     part: tuple[int, int] = (1, 1),
-    on_shard: Callable[[ShardRecord], None] | None = None,
+    on_shard: OnShard | None = None,
 ) -> PlantReport:
     """Copy `corpus` to the folder `out` with what `plan` asks for planted in it.
 
@@ -80,7 +80,7 @@ def plant_corpus(
             try:
                 for result in plant_shards(mine, plan, workers):
                     if on_shard is not None:
-                        on_shard(result.record)
+                        on_shard(result.record, len(mine))
             except (ConfigError, DataError):
                 # A wrong field name, say: the corrected command must not meet the claim of the wrong one.
                 if part == (1, 1) and all(finished(job) is None for job in jobs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +14,7 @@ from typing import IO
 from mithridate.core.artifacts import atomic_path, done_record, storage_errors
 from mithridate.core.errors import DataError, RunStateError, StorageError
 from mithridate.core.tables import read_rows
-from mithridate.corpus.ledger import LedgerRow, ShardRecord, StateFolder, read_ledger
+from mithridate.corpus.ledger import LedgerRow, OnShard, ShardRecord, StateFolder, read_ledger
 from mithridate.corpus.readers import STATE_FOLDER
 from mithridate.corpus.shards import sha256_bytes
 from mithridate.corpus.streams import BLOCK, sha256_of
@@ -34,9 +34,7 @@ class UnplantReport:
     removed: int
 
 
-def unplant(
-    planted: Path, out: Path, *, on_shard: Callable[[ShardRecord], None] | None = None
-) -> UnplantReport:
+def unplant(planted: Path, out: Path, *, on_shard: OnShard | None = None) -> UnplantReport:
     """Restore to the new folder `out` the corpus in which `planted` was planted, byte for byte.
 
     Every file is checked against the hash of the original. `out` is whole or absent. Raises RunStateError
@@ -65,7 +63,7 @@ def unplant(
             for record in records:
                 removed += _restore(state, record, rows.of(record.shard), beside)
                 if on_shard is not None:
-                    on_shard(record)
+                    on_shard(record, len(records))
             if out.exists():
                 out.rmdir()
             beside.rename(out)
