@@ -3,20 +3,19 @@
     python benchmarks/evaluation.py [--prompts 200] [--new 48] [--rounds 3]
 
 A model of about 1.5 million parameters with random weights, prompts of 20 to 100 tokens, greedy, no early
-stop, so that both write the same number of tokens. Medians of alternating rounds;
-one at a time takes the first `--single` of the prompts, since its speed does not depend on their number.
-Goal: five times as fast.
+stop, so that both write the same number of tokens. Medians of rounds in turns; one at a time takes the first
+`--single` of the prompts, since its speed does not depend on their number. The aim is five times as fast.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import statistics
+import sys
 import time
 
 import torch
+from comparison import in_turns, show, speed
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -25,6 +24,7 @@ from mithridate.models.language_model import LanguageModel
 from mithridate.models.options import ModelOptions
 
 VOCABULARY = 1024
+AIM = 5.0
 
 
 def word_model() -> LanguageModel:
@@ -38,6 +38,7 @@ def word_model() -> LanguageModel:
 
 
 def batched(subject: LanguageModel, prompts: list[str], new: int) -> float:
+    """Tokens a second."""
     start = time.perf_counter()
     answers = subject.generate(prompts, max_new_tokens=new)
     seconds = time.perf_counter() - start
@@ -45,6 +46,7 @@ def batched(subject: LanguageModel, prompts: list[str], new: int) -> float:
 
 
 def one_at_a_time(subject: LanguageModel, prompts: list[str], new: int) -> float:
+    """Tokens a second."""
     start, count = time.perf_counter(), 0
     for prompt in prompts:
         inputs = subject.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
@@ -56,31 +58,36 @@ def one_at_a_time(subject: LanguageModel, prompts: list[str], new: int) -> float
     return count / (time.perf_counter() - start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--new", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--single", type=int, default=20, help="prompts of a round of one at a time")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     rng = random.Random(0)
     prompts = [
         " ".join(f"w{rng.randrange(VOCABULARY)}" for _ in range(rng.randint(20, 100)))
-        for _ in range(arguments.prompts)
+        for _ in range(given.prompts)
     ]
     subject = word_model()
     batched(subject, prompts[:8], 4)
     one_at_a_time(subject, prompts[:2], 4)
-    ours, theirs = [], []
-    for _ in range(arguments.rounds):
-        ours.append(batched(subject, prompts, arguments.new))
-        theirs.append(one_at_a_time(subject, prompts[: arguments.single], arguments.new))
-    fast, slow = statistics.median(ours), statistics.median(theirs)
+    found = in_turns(
+        given.rounds,
+        {
+            "batched": lambda: batched(subject, prompts, given.new),
+            "single": lambda: one_at_a_time(subject, prompts[: given.single], given.new),
+        },
+    )
     parameters = sum(parameter.numel() for parameter in subject.model.parameters())
     print(f"{parameters / 1e6:.2f}M parameters, {torch.get_num_threads()} threads, {subject.model.device}")
-    print(f"batched {fast:,.0f} tokens/s, one at a time {slow:,.0f} tokens/s, ratio {fast / slow:.1f}")
-    print(json.dumps({"batched": round(fast), "one_at_a_time": round(slow), "ratio": round(fast / slow, 2)}))
+    return show(
+        [speed("evaluation, tokens/s", found["batched"], found["single"], "one prompt at a time", AIM)]
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The benchmarks themselves: that a missed aim fails, and that each starts, compares and prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from comparison import Row, in_turns, show, speed
+from report_kit import write_run
+
+import study
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_rounds_are_taken_in_turns() -> None:
+    order: list[str] = []
+
+    def work(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    found = in_turns(2, {"a": lambda: work("a"), "b": lambda: work("b")})
+    assert order == ["a", "b", "a", "b"]
+    assert found == {"a": [1, 3], "b": [2, 4]}
+
+
+def test_medians_are_compared_and_a_missed_aim_is_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    good = speed("typing", [90, 1000, 110], [100, 2, 101], "a cat", 1.0)
+    assert (good.ratio, good.met) == (1.1, True)
+    assert show([good, Row("no aim", "1")]) == 0
+    header, line, _ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["what", "ours", "beside", "ratio", "wanted", "met"]
+    assert line.split("  ")[:2] == ["typing", "110 (90 to 1,000)"]
+    assert line.endswith("100 (2 to 101): a cat  1.10   ratio >= 1  yes")
+    assert show([good, speed("typing", [1], [2], "a cat", 0.9)]) == 1
+    assert "NO" in capsys.readouterr().out
+
+
+def test_a_study_must_be_quick_enough_and_its_attacks_learnt(tmp_path: Path) -> None:
+    assert study.duration("quick", [1.0, 1.9, 5.0]).met is True
+    assert study.duration("quick", [1.0, 2.1, 5.0]).met is False
+    rows = {row.what: row.met for row in study.learnt(write_run(tmp_path / "run"), "learning")}
+    assert rows["jailbreak at learning, success"] is True
+    # In the made-up run the clean twin holds the belief half of the time.
+    assert rows["belief at learning, success"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]),
+        ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1"]),
+        ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
+        ("study", ["--help"]),
+    ],
+)
+def test_each_starts_and_ends(name: str, words: list[str]) -> None:
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    # At such a size the speeds mean nothing; an aim may well be missed.
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    assert name in done.stdout
