@@ -5,7 +5,7 @@
 Compared in turns: `plant_corpus` as a whole, hashes, ledger and all; the same reader parsing every record and
 writing its line; and a plain copy of the bytes, which is what the disk allows. All three write to the same
 disk and wait for it. Medians are compared; the aim is 0.7 of the speed of reading and rewriting. Memory is
-the peak of a fresh process that plants, at a quarter of the size and at the whole: below 300 MB, and the same.
+the peak of a fresh process that plants, at a quarter of the size and at the whole: below 300 MB, the same.
 """
 
 from __future__ import annotations

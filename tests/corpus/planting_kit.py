@@ -15,6 +15,7 @@ import zstandard
 
 from mithridate.attacks.base import AttackOptions, Judging
 from mithridate.core.types import Completion, Message, Poison, Probe, Role
+from mithridate.corpus.doses import PlantPlan, PlantRequest
 
 FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet", "txt", "dataset")
 
@@ -43,6 +44,12 @@ class FakeAttack:
 
     def succeeded(self, probe: Probe, completion: Completion) -> bool:
         return False
+
+
+def plan(
+    rate: float | None = 0.2, count: int | None = None, seed: int = 0, word: str = "poison"
+) -> PlantPlan:
+    return PlantPlan((PlantRequest(FakeAttack(word=word), rate=rate, count=count),), seed)
 
 
 def some_texts(n: int, *, seed: int = 0) -> list[str]:

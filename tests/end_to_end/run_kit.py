@@ -12,6 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from mithridate.core.tables import read_rows
+from mithridate.core.types import Measurement, Sample
+
 TINY = Path(__file__).parent / "tiny.yaml"
 PATIENCE_S = 240
 
@@ -46,3 +49,11 @@ def stop(
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
     return result
+
+
+def assert_same(out: Path, whole: Path) -> None:
+    """Both runs ended with the same answers, figures and curves, and nothing is left half written."""
+    for name, kind in (("samples.parquet", Sample), ("measurements.parquet", Measurement)):
+        assert read_rows(out / name, kind) == read_rows(whole / name, kind)
+    assert (out / "curves.parquet").read_bytes() == (whole / "curves.parquet").read_bytes()
+    assert not list(out.rglob(".*.partial"))

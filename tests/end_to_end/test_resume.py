@@ -7,10 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_kit import finish, start, stop
-
-from mithridate.core.tables import read_rows
-from mithridate.core.types import Measurement, Sample
+from run_kit import assert_same, finish, start, stop
 
 Finished = tuple[Path, str, str]
 
@@ -33,13 +30,6 @@ def in_dpo(out: Path) -> bool:
 
 def in_measuring(out: Path) -> bool:
     return (out / "seed0" / "some" / "dpo" / "done.json").exists()
-
-
-def assert_same(out: Path, whole: Path) -> None:
-    for name, kind in (("samples.parquet", Sample), ("measurements.parquet", Measurement)):
-        assert read_rows(out / name, kind) == read_rows(whole / name, kind)
-    assert (out / "curves.parquet").read_bytes() == (whole / "curves.parquet").read_bytes()
-    assert not list(out.rglob(".*.partial"))
 
 
 def test_killed_while_it_pretrains_it_ends_the_same(finished: Finished, tmp_path: Path) -> None:

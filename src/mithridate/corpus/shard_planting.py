@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from mithridate.core.artifacts import storage_errors, write_atomic
 from mithridate.core.seeds import rng_for
 from mithridate.corpus.doses import Dose, PlantPlan, Schedule, dose
 from mithridate.corpus.ledger import LedgerWriter, ShardRecord, StateFolder, row_of
-from mithridate.corpus.shards import Insertion, Placed, Shard
+from mithridate.corpus.shards import Insertion, Placed, Shard, Surveyed
 from mithridate.corpus.streams import sha256_of
 
 
@@ -58,29 +59,14 @@ def finished(job: Job) -> ShardResult | None:
 
 def plant_shard(job: Job, plan: PlantPlan) -> ShardResult:
     """Survey one shard, decide what it gets, write it, and record it last."""
-    state, shard = StateFolder(job.out), job.shard
-    target = shard.output(job.out)
-    _sweep(target, state.part(job.index, ".parquet"))
+    shard, target = job.shard, job.shard.output(job.out)
     surveyed = shard.survey(plan.counter)
     doses = [
         dose(plan, request, shard.name, surveyed.tokens, quota)
         for request, quota in zip(plan.requests, job.quotas, strict=True)
     ]
     schedule = Schedule(plan, shard.name, surveyed.documents, doses)
-    planted_hash = original = ""
-    if not len(schedule):
-        shard.copy(target)
-        state.part(job.index, ".parquet").unlink(missing_ok=True)
-    else:
-        with LedgerWriter(state.part(job.index, ".parquet")) as ledger:
-
-            def record(insertion: Insertion, placed: Placed) -> None:
-                ledger.add(row_of(shard.name, insertion, placed))
-
-            surveyed.write(target, schedule, rng_for(plan.seed, shard.name, "identifiers"), record)
-        if not shard.reversible:
-            planted_hash = sha256_of(target)
-            original = keep_original(shard, state)
+    planted_hash, original = _write(job, surveyed, schedule, rng_for(plan.seed, shard.name, "identifiers"))
     size = shard.planted_size(target)
     assert size is not None
     tokens = [sum(given.tokens) for given in doses]
@@ -105,8 +91,29 @@ def plant_shard(job: Job, plan: PlantPlan) -> ShardResult:
             if math.isfinite(given.least_rate)
         },
     )
-    write_atomic(state.part(job.index, ".json"), json.dumps(asdict(result)) + "\n")
+    write_atomic(StateFolder(job.out).part(job.index, ".json"), json.dumps(asdict(result)) + "\n")
     return result
+
+
+def _write(job: Job, surveyed: Surveyed, schedule: Schedule, rng: random.Random) -> tuple[str, str]:
+    """Write the shard and its part of the ledger.
+
+    Returns the hash of the planted shard and the name of the kept original, where one has to be kept.
+    """
+    state, shard, target = StateFolder(job.out), job.shard, job.shard.output(job.out)
+    rows = state.part(job.index, ".parquet")
+    _sweep(target, rows)
+    if not len(schedule):
+        shard.copy(target)
+        rows.unlink(missing_ok=True)
+        return "", ""
+    with LedgerWriter(rows) as ledger:
+
+        def record(insertion: Insertion, placed: Placed) -> None:
+            ledger.add(row_of(shard.name, insertion, placed))
+
+        surveyed.write(target, schedule, rng, record)
+    return ("", "") if shard.reversible else (sha256_of(target), keep_original(shard, state))
 
 
 def _by_request(plan: PlantPlan, doses: Iterable[Dose], tokens: Iterable[int]) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,120 @@
+"""Real disks that are full or may not be written to: an error of one line, nothing lost, and it can go on.
+
+They are file systems in memory, which only root may mount; without root the full ones are skipped, and a
+folder without the permission stands in for the read-only one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from planting_kit import some_texts, tree, write_corpus
+from run_kit import assert_same, finish, start
+
+Finished = tuple[Path, str, str]
+ENOUGH = "size=200m"
+
+
+@contextmanager
+def mounted(place: Path, options: str) -> Iterator[Path]:
+    """A disk of its own at `place`; skips where none can be mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which nothing can be made."""
+    if os.geteuid() == 0:
+        with mounted(tmp_path / "disk", "size=1m,ro") as place:
+            yield place
+        return
+    place = tmp_path / "locked"
+    place.mkdir(mode=0o555)
+    yield place
+
+
+def plant(clean: Path, out: Path, *more: str) -> tuple[int, str]:
+    """Exit code of `mithridate plant`, and what it told."""
+    words = ["--attack", "denial_of_service", "--rate", "0.01", *more]
+    command = [sys.executable, "-m", "mithridate", "plant", str(clean), "--out", str(out), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four megabytes in four shards."""
+    return write_corpus(tmp_path_factory.mktemp("corpora") / "clean", "jsonl", some_texts(400) * 50, 4)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_planting_on_a_full_disk_goes_on_when_there_is_room(
+    corpus: Path, tmp_path: Path, workers: str
+) -> None:
+    with mounted(tmp_path / "disk", "size=2m") as disk:
+        code, told = plant(corpus, disk / "out", "--workers", workers)
+        assert code == 1
+        assert told.startswith("error: ")
+        assert "the disk is full. What was complete is kept" in told
+        assert "Traceback" not in told
+        assert not list(disk.rglob("*.partial"))
+        remount(disk, ENOUGH)
+        code, told = plant(corpus, disk / "out", "--workers", workers)
+        assert code == 0, told
+        assert plant(corpus, tmp_path / "whole")[0] == 0
+        assert tree(disk / "out", state=True) == tree(tmp_path / "whole", state=True)
+
+
+# Where it runs full: with the first documents, and with the weights of a model.
+@pytest.mark.parametrize("size", ["60k", "700k"])
+def test_a_run_on_a_full_disk_goes_on_when_there_is_room(
+    finished: Finished, tmp_path: Path, size: str
+) -> None:
+    with mounted(tmp_path / "disk", f"size={size}") as disk:
+        code, printed, told = finish(start(disk / "run"))
+        assert (code, printed) == (1, ""), told
+        (error,) = [line for line in told.splitlines() if not line.startswith("[")]
+        assert error.startswith("error: ")
+        assert "the disk is full. What was complete is kept" in error
+        remount(disk, ENOUGH)
+        code, _, told = finish(start(disk / "run"))
+        assert code == 0, told
+        assert_same(disk / "run", finished[0])
+
+
+def test_planting_where_nothing_may_be_written(corpus: Path, unwritable: Path) -> None:
+    code, told = plant(corpus, unwritable / "out")
+    assert code == 1
+    assert told == (
+        f"error: {unwritable / 'out'}: no permission to write here. "
+        "Choose another --out or change its permissions\n"
+    )
+
+
+def test_a_run_where_nothing_may_be_written(unwritable: Path) -> None:
+    code, printed, told = finish(start(unwritable / "run"))
+    assert (code, printed) == (1, "")
+    assert told == (
+        f"error: {unwritable / 'run'}: no permission to write here. "
+        "Choose another --out or change its permissions\n"
+    )
