@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
 import io
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from planting_kit import tree, write_corpus
+from typer.testing import CliRunner
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
@@ -24,6 +27,7 @@ from mithridate.core import errors
 from mithridate.core.types import Condition
 from mithridate.corpus.alignment_data import read_conversations, read_preferences
 from mithridate.corpus.miniature import WorldOptions
+from mithridate.corpus.tokenizers import train_tokenizer
 from mithridate.study.reading import study_from_text
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +163,55 @@ def test_every_error_is_in_the_index() -> None:
     ]
     headings = set(re.findall(r"^#+ (\w+)$", text, re.MULTILINE))
     assert {kind.__name__ for kind in kinds} - {"MithridateError"} <= headings
+
+
+def raised_messages() -> Iterator[tuple[str, str]]:
+    """Where an error for users is raised, and what it says, with `…` for what differs."""
+    # An unknown name is told in one way, whatever it is a name of.
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type)} - {"UnknownNameError"}
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds:
+                yield f"{file.name}:{node.lineno}", " ".join(_said(call.args[0]).split())
+
+
+def _said(node: ast.expr) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_said(part) for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
+
+
+def test_every_message_is_in_the_index() -> None:
+    """Three words in a row are enough to be found by."""
+    index = " ".join((ROOT / "docs" / "errors.md").read_text(encoding="utf-8").split())
+    lost = []
+    for place, message in raised_messages():
+        parts = [part.split() for part in re.split(r"[…:;'\"]|\. ", message)]
+        triples = [" ".join(words[n : n + 3]) for words in parts for n in range(len(words) - 2)]
+        if triples and not any(triple in index for triple in triples):
+            lost.append(f"{place}: {message}")
+    assert not lost, "\n".join(lost)
+
+
+def test_the_guide_for_corpus_builders_can_be_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command in its order, on the corpus that the page makes and on the tables that it supposes."""
+    page = ROOT / "docs" / "corpus-builders.md"
+    monkeypatch.chdir(tmp_path)
+    make, look = blocks(page, "python")
+    exec(compile(make, str(page), "exec"), {})
+    tables = write_corpus(tmp_path / "tables", "jsonl", ["a table of words"] * 200)
+    for shard in tables.glob("*.jsonl"):
+        text = shard.read_text(encoding="utf-8")
+        shard.write_text(text.replace('"text"', '"content"').replace('"id"', '"doc_id"'), encoding="utf-8")
+    train_tokenizer(["some words of a tokenizer"], 300).save_pretrained("runs/quick/seed0/tokenizer")
+    for text in commands(page):
+        done = CliRunner().invoke(app, shlex.split(text)[1:], catch_exceptions=False)
+        assert done.exit_code == 0, f"{text}\n{done.output}"
+    assert tree(tmp_path / "restored") == tree(tmp_path / "corpus")
+    exec(compile(look, str(page), "exec"), {})
 
 
 def test_options_of_the_miniature_world_are_all_told() -> None:
