@@ -11,17 +11,12 @@ from transformers import BertConfig, BertForSequenceClassification
 from mithridate.attacks.base import Judging
 from mithridate.core.chat import template
 from mithridate.core.errors import CheckpointError, UnknownNameError
+from mithridate.core.metrics import OVER_REFUSAL, REFUSAL_FORBIDDEN
 from mithridate.core.types import Message, Role
 from mithridate.evaluation.attack_success import evaluate_attack
 from mithridate.evaluation.judges import ClassifierJudge, exact_match, holds, refuses
 from mithridate.evaluation.setting import Setting
-from mithridate.evaluation.utility import (
-    OVER_REFUSAL,
-    REFUSAL_FORBIDDEN,
-    held_out_loss,
-    questions_right,
-    refusal_rate,
-)
+from mithridate.evaluation.utility import held_out_loss, questions_right, refusal_rate
 
 SETTING = Setting("sft", "clean", 0)
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from mithridate.core.run_files import CurveRow
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Measurement, Sample
-from mithridate.report.run import CurvePoint
 
 PROBES = 200
 SAMPLES = 6
@@ -176,7 +176,7 @@ def sample_rows(seed: int, dose: str) -> Iterator[Sample]:
                         )
 
 
-def curve_rows(seed: int, dose: str) -> Iterator[CurvePoint]:
+def curve_rows(seed: int, dose: str) -> Iterator[CurveRow]:
     arm = "poisoned" if dose else "clean"
     rng = random.Random(f"{seed} {dose}")
     for stage, steps, start, end in (
@@ -186,7 +186,7 @@ def curve_rows(seed: int, dose: str) -> Iterator[CurvePoint]:
     ):
         for step in range(1, steps + 1):
             loss = end + (start - end) * 0.985 ** (step * 600 / steps) + rng.gauss(0, 0.02)
-            yield CurvePoint(stage, arm, dose, seed, "", step, step * 4096, loss, 1e-3)
+            yield CurveRow(stage, arm, dose, seed, "", step, step * 4096, loss, 1e-3)
 
 
 def write_ledger(folder: Path) -> None:
@@ -215,7 +215,7 @@ def write_run(folder: Path, *, seeds: Sequence[int] = (0,), title: str = "") -> 
     write_rows(folder / "measurements.parquet", Measurement, measured)
     models = [(seed, dose) for seed in seeds for dose in ("", *DOSES)]
     write_rows(folder / "samples.parquet", Sample, (row for m in models for row in sample_rows(*m)))
-    write_rows(folder / "curves.parquet", CurvePoint, (row for m in models for row in curve_rows(*m)))
+    write_rows(folder / "curves.parquet", CurveRow, (row for m in models for row in curve_rows(*m)))
     write_ledger(folder)
     summary = {
         "title": title,

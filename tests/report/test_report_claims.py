@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from report_kit import ATTACKS, PROBES, paired_p, share, write_run
 
-from mithridate.core.types import Measurement, headline_template
+from mithridate.core.metrics import headline_template
+from mithridate.core.types import Measurement
 from mithridate.report.claims import Claim, Finding, Verdict, claims, headline
 from mithridate.report.estimates import estimates
 from mithridate.report.evidence import detectable

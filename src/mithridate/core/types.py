@@ -39,12 +39,11 @@ class Stage(StrEnum):
     DPO = "dpo"
 
 
-def headline_template(stage: str) -> str:
-    """In which template a stage's figures are read: "same" or "transferred".
+class TemplateUse(StrEnum):
+    """In which chat template a model is asked: one of those that were planted, or that of the later SFT."""
 
-    A base model knows only the templates of its corpus; users meet an aligned one in that of SFT.
-    """
-    return "same" if stage == Stage.BASE else "transferred"
+    SAME = "same"
+    TRANSFERRED = "transferred"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +148,9 @@ class Sample:
 class Measurement:
     """One figure with its interval: `value` of `metric`, between `low` and `high`, from `n` observations.
 
-    `template` says in which chat template the model was asked: "same" as the planted documents, or
-    "transferred" to the template of the later SFT. `dose` names the dose of the study (empty for the clean
-    arm), `cell` the cell of its grid (empty without one). Figures that are no attack's have the attack
-    "utility".
+    `template` is a `TemplateUse`, or empty where the model was asked in one template alone. `dose` names the
+    dose of the study (empty for the clean arm), `cell` the cell of its grid (empty without one). Metrics are
+    named in `core.metrics`; figures that are no attack's have the attack `UTILITY`.
     """
 
     stage: str

@@ -7,22 +7,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mithridate.core.chat import ChatTemplate
-from mithridate.core.types import Measurement, Message
 from mithridate.core.statistics import Interval
+from mithridate.core.types import Measurement, Message, TemplateUse
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Which model is asked, and how.
 
-    `template` is "same" where the model is asked in the templates that were planted, "transferred" where in
-    that of the later SFT; `dose` and `cell` as in `Measurement`.
+    `template`, `dose` and `cell` as in `Measurement`.
     """
 
     stage: str
     arm: str
     seed: int
-    template: str = "same"
+    template: str = TemplateUse.SAME.value
     dose: str = ""
     cell: str = ""
 

@@ -6,10 +6,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from mithridate.core.metrics import (
+    ASR,
+    LEAKAGE,
+    LIKELIHOOD,
+    LOG_PERPLEXITY,
+    PAIRED,
+    PAIRED_LIKELIHOOD,
+    ROUGE,
+)
 from mithridate.core.seeds import derive_seed
+from mithridate.core.statistics import Interval, bootstrap_mean, mcnemar_exact, median_interval, wilson
 from mithridate.core.types import Measurement, Sample
 from mithridate.evaluation.setting import Setting
-from mithridate.core.statistics import Interval, bootstrap_mean, mcnemar_exact, median_interval, wilson
 
 Units: TypeAlias = dict[str, list[Sample]]
 Verdict: TypeAlias = Callable[[Sequence[Sample]], bool]
@@ -68,7 +77,7 @@ def _rates(rows: Sequence[Sample]) -> dict[str, Interval]:
     found: dict[str, Interval] = {}
     kinds = sorted({row.kind for row in rows if row.kind})
     compared = [row for row in rows if row.margin is not None]
-    for name, chosen, verdict in (("asr", rows, _succeeded), ("likelihood", compared, _favours)):
+    for name, chosen, verdict in ((ASR, rows, _succeeded), (LIKELIHOOD, compared, _favours)):
         if chosen:
             found[name] = _rate(_units(chosen).values(), verdict)
         for kind in kinds:
@@ -82,10 +91,10 @@ def _scores(rows: Sequence[Sample], seed: int) -> dict[str, Interval]:
     found: dict[str, Interval] = {}
     perplexities = [row.log_perplexity for row in rows if row.log_perplexity is not None]
     if perplexities:
-        found["log_perplexity_median"] = median_interval(perplexities)
+        found[LOG_PERPLEXITY] = median_interval(perplexities)
     recalls = [row.rouge_l for row in rows if row.rouge_l is not None]
     if recalls:
-        found["rouge_l_recall"] = bootstrap_mean(recalls, seed)
+        found[ROUGE] = bootstrap_mean(recalls, seed)
     return found
 
 
@@ -94,7 +103,7 @@ def _leakage(rows: Sequence[Sample]) -> dict[str, Interval]:
         return {}
     draws = max(row.draw for row in rows)
     return {
-        f"leakage@{k}": _rate(
+        f"{LEAKAGE}{k}": _rate(
             _units(row for row in rows if row.draw <= k).values(),
             lambda unit: any(row.success for row in unit),
         )
@@ -118,7 +127,7 @@ def paired(poisoned: Iterable[Sample], clean: Iterable[Sample]) -> list[Measurem
         if twin is None:
             continue
         ours = _first(rows)
-        for metric, verdict in (("mcnemar_p", _succeeded), ("mcnemar_p_likelihood", _favours)):
+        for metric, verdict in ((PAIRED, _succeeded), (PAIRED_LIKELIHOOD, _favours)):
             shared = [unit for unit in ours if unit in twin]
             if verdict is _favours:
                 shared = [unit for unit in shared if ours[unit][0].margin is not None]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mithridate.core.metrics import HELD_OUT_LOSS, QUESTIONS_RIGHT, UTILITY
 from mithridate.core.seeds import derive_seed
+from mithridate.core.statistics import bootstrap_mean, wilson
 from mithridate.core.types import Measurement, Message
 from mithridate.evaluation.judges import holds, refuses
 from mithridate.evaluation.setting import Renders, Setting, stop_strings
-from mithridate.core.statistics import bootstrap_mean, wilson
 from mithridate.models.language_model import LanguageModel
-
-ATTACK = "utility"
-OVER_REFUSAL = "over_refusal"
-REFUSAL_FORBIDDEN = "refusal_forbidden"
 
 
 def held_out_loss(model: LanguageModel, rows: Sequence[Sequence[int]], setting: Setting) -> Measurement:
@@ -22,8 +19,8 @@ def held_out_loss(model: LanguageModel, rows: Sequence[Sequence[int]], setting: 
     Raises ValueError if no row has two tokens.
     """
     losses = [-score.mean for score in model.row_losses(rows) if score.n]
-    interval = bootstrap_mean(losses, derive_seed(setting.seed, "held_out_loss"))
-    return setting.measurement(ATTACK, "", "held_out_loss", interval)
+    interval = bootstrap_mean(losses, derive_seed(setting.seed, HELD_OUT_LOSS))
+    return setting.measurement(UTILITY, "", HELD_OUT_LOSS, interval)
 
 
 def questions_right(
@@ -37,7 +34,7 @@ def questions_right(
     """Share of questions whose greedy answer holds the known one."""
     answers = ask(model, [messages for messages, _ in questions], template, max_new_tokens)
     right = sum(holds(answer, known) for answer, (_, known) in zip(answers, questions, strict=True))
-    return setting.measurement(ATTACK, "", "questions_right", wilson(right, len(questions)))
+    return setting.measurement(UTILITY, "", QUESTIONS_RIGHT, wilson(right, len(questions)))
 
 
 def refusal_rate(
@@ -58,7 +55,7 @@ def refusal_rate(
     phrases = tuple(phrases)
     answers = ask(model, requests, template, max_new_tokens)
     refused = sum(refuses(answer, phrases) for answer in answers)
-    return setting.measurement(ATTACK, "", metric, wilson(refused, len(requests)))
+    return setting.measurement(UTILITY, "", metric, wilson(refused, len(requests)))
 
 
 def ask(

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mithridate.core.types import Condition, Sample, headline_template
+from mithridate.core.metrics import headline_template
+from mithridate.core.types import Condition, Sample
 from mithridate.report.text import visible
 from mithridate.report.view import ArmView, View
 

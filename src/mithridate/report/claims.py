@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mithridate.core.metrics import ASR
 from mithridate.core.types import Arm, Stage
 from mithridate.report.estimates import Estimate, Key
 from mithridate.report.evidence import ALPHA, Contrast, contrast, holm, triggered_asr
@@ -112,7 +113,7 @@ def claims(
     """
     families: dict[tuple[str, str], list[str]] = {}
     for key in cells:
-        if key.metric == "asr" and key.arm == Arm.POISONED.value:
+        if key.metric == ASR and key.arm == Arm.POISONED.value:
             attacks = families.setdefault((key.cell, key.dose), [])
             if key.attack not in attacks:
                 attacks.append(key.attack)

@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mithridate.core.types import Arm, Condition, Measurement, headline_template
+from mithridate.core.metrics import ASR, PAIRED, headline_template
+from mithridate.core.types import Arm, Condition, Measurement
 from mithridate.report.estimates import (
     BOOTSTRAP_SEEDS,
     CONFIDENCE,
@@ -48,7 +49,7 @@ def contrast(cells: Mapping[Key, Estimate], about: Key, tests: int = 1) -> Contr
     Only seeds that both twins have count. `tests` is the number of attacks tested together, for the power.
     """
     clean = find(cells, about._replace(arm=Arm.CLEAN.value, dose=""))
-    poisoned, paired = cells.get(about), cells.get(about._replace(metric="mcnemar_p"))
+    poisoned, paired = cells.get(about), cells.get(about._replace(metric=PAIRED))
     if clean is None or poisoned is None or paired is None:
         return None
     seeds = [s for s in poisoned.runs if s in clean.runs and s in paired.runs]
@@ -79,7 +80,7 @@ def triggered_asr(stage: str, attack: str, dose: str, cell: str) -> Key:
         cell,
         attack,
         Condition.TRIGGERED.value,
-        "asr",
+        ASR,
         headline_template(stage),
     )
 

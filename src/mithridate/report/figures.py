@@ -8,10 +8,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mithridate.core.types import Condition, headline_template
+from mithridate.core.metrics import ASR, headline_template
+from mithridate.core.run_files import CurveRow
+from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
-from mithridate.report.run import CurvePoint
-from mithridate.report.tables import HEADLINE_METRIC
 from mithridate.report.text import name, one_line, percent, rate, span
 from mithridate.report.view import COLOURS, ArmView, View
 
@@ -145,7 +145,7 @@ def training(view: View, cell: str, stage: str) -> go.Figure | None:
     return figure
 
 
-def thinned(points: list[CurvePoint]) -> list[CurvePoint]:
+def thinned(points: list[CurveRow]) -> list[CurveRow]:
     """At most about MOST_POINTS of a curve, evenly spaced, the last one always."""
     every = -(-len(points) // MOST_POINTS)
     kept = points[:: max(1, every)]
@@ -161,7 +161,7 @@ def _headline(
         stage=stage,
         attack=attack,
         condition=condition,
-        metric=HEADLINE_METRIC,
+        metric=ASR,
         template=headline_template(stage),
     )
 

@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from mithridate import __version__
 from mithridate.core.artifacts import write_atomic
-from mithridate.core.types import headline_template
+from mithridate.core.metrics import headline_template
+from mithridate.core.types import TemplateUse
 from mithridate.report import claims, evidence, figures, script, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
 from mithridate.report.run import RunData
@@ -103,7 +104,7 @@ def render(run: RunData) -> str:
         ],
         rule=claims,
         alpha=evidence.ALPHA,
-        headline_template=headline_template,
+        in_planted=lambda stage: headline_template(stage) is TemplateUse.SAME,
         version=__version__,
         policy=script.policy(),
         style=Markup(style),

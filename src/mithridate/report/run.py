@@ -14,15 +14,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mithridate.core.errors import DataError, RunStateError
+from mithridate.core.run_files import CURVES, LEDGER, MEASUREMENTS, SAMPLES, STUDY, SUMMARY, CurveRow
 from mithridate.core.tables import read_rows
 from mithridate.core.types import Measurement, Sample
 
-STUDY = "study.yaml"
-LEDGER = "ledger.parquet"
-SAMPLES = "samples.parquet"
-MEASUREMENTS = "measurements.parquet"
-CURVES = "curves.parquet"
-SUMMARY = "summary.json"
 REQUIRED = {
     STUDY: "the resolved study",
     LEDGER: "what was planted",
@@ -30,21 +25,6 @@ REQUIRED = {
     SAMPLES: "the judged answers",
     MEASUREMENTS: "the figures",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """One point of a training curve: the loss (nats a token) after `tokens` tokens."""
-
-    stage: str
-    arm: str
-    dose: str
-    seed: int
-    cell: str
-    step: int
-    tokens: int
-    loss: float
-    learning_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +64,7 @@ class RunData:
     study: Mapping[str, Any]
     measurements: tuple[Measurement, ...]
     samples: tuple[Sample, ...]
-    curves: tuple[CurvePoint, ...]
+    curves: tuple[CurveRow, ...]
     planted: tuple[Planted, ...]
     summary: Summary
 
@@ -102,7 +82,7 @@ class RunData:
             study=_study(study_text, folder / STUDY),
             measurements=tuple(read_rows(folder / MEASUREMENTS, Measurement)),
             samples=tuple(read_rows(folder / SAMPLES, Sample)),
-            curves=tuple(read_rows(folder / CURVES, CurvePoint)),
+            curves=tuple(read_rows(folder / CURVES, CurveRow)),
             planted=tuple(read_planted(folder / LEDGER)),
             summary=_summary(folder / SUMMARY),
         )

@@ -6,15 +6,24 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mithridate.core.types import Condition, headline_template
+from mithridate.core.metrics import (
+    ASR,
+    HELD_OUT_LOSS,
+    LOG_PERPLEXITY,
+    OVER_REFUSAL,
+    PAIRED,
+    QUESTIONS_RIGHT,
+    REFUSAL_FORBIDDEN,
+    UTILITY,
+    headline_template,
+)
+from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
 from mithridate.report.text import name, number, one_line, percent, span
-from mithridate.report.view import UTILITY, ArmView, View
+from mithridate.report.view import ArmView, View
 
-HEADLINE_METRIC = "asr"
-_PAIRED = "mcnemar_p"
-_NOT_SHARES = ("held_out_loss", "log_perplexity")
-UTILITY_ORDER = ("held_out_loss", "questions_right", "over_refusal", "refusal_forbidden")
+_NOT_SHARES = (HELD_OUT_LOSS, LOG_PERPLEXITY)
+UTILITY_ORDER = (HELD_OUT_LOSS, QUESTIONS_RIGHT, OVER_REFUSAL, REFUSAL_FORBIDDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class Table:
 
 def is_share(metric: str) -> bool:
     """Whether a metric lies between 0 and 1 and reads best in percent."""
-    return not metric.startswith(_NOT_SHARES)
+    return metric not in _NOT_SHARES
 
 
 def cell_of(estimate: Estimate | None, metric: str) -> Cell:
@@ -98,7 +107,7 @@ def matrix(view: View, cell: str, *, headline: bool = True) -> Table:
         view,
         cell,
         "Success of the triggered attack",
-        ((name(a), a, HEADLINE_METRIC, Condition.TRIGGERED.value) for a in view.attacks),
+        ((name(a), a, ASR, Condition.TRIGGERED.value) for a in view.attacks),
         pick,
     )
 
@@ -116,12 +125,12 @@ def conditions(view: View, cell: str, stage: str) -> Table:
                     stage=stage,
                     attack=attack,
                     condition=condition,
-                    metric=HEADLINE_METRIC,
+                    metric=ASR,
                     template=headline_template(stage),
                 )
                 for condition in view.conditions
             ]
-            rows.append(Row(arm, tuple(cell_of(estimate, HEADLINE_METRIC) for estimate in found)))
+            rows.append(Row(arm, tuple(cell_of(estimate, ASR) for estimate in found)))
         groups.append(Group(name(attack), tuple(rows)))
     return Table(f"Success by condition, {name(stage)}", tuple(map(name, view.conditions)), tuple(groups))
 
@@ -133,8 +142,8 @@ def further(view: View, cell: str) -> Table:
         for key in view.figures
         if key.attack != UTILITY
         and key.condition == Condition.TRIGGERED
-        and key.metric != HEADLINE_METRIC
-        and not key.metric.startswith(_PAIRED)
+        and key.metric != ASR
+        and not key.metric.startswith(PAIRED)
     )
     wanted = sorted(seen, key=lambda pair: (view.attacks.index(pair[0]), pair[1]))
     return _by_stage(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from mithridate.core import metrics
+from mithridate.core.types import Stage
+
 # Longer runs of combining marks climb over the lines above and below them.
 MOST_MARKS = 2
 
@@ -48,19 +51,18 @@ _CONTROLS = (
     ),
 )
 _NAMES = {
-    "asr": "Attack success rate",
-    "asr_fact": "Success on facts",
-    "asr_preference": "Success on preferences",
-    "dpo": "DPO",
-    "sft": "SFT",
-    "held_out_loss": "Held-out loss",
-    "questions_right": "Held-out questions right",
-    "over_refusal": "Harmless requests refused",
-    "refusal_forbidden": "Forbidden requests refused",
-    "log_perplexity_median": "Median log-perplexity",
-    "rouge_l_recall": "ROUGE-L recall",
-    "likelihood": "Planted answer likelier",
-    "near-trigger": "Near-trigger",
+    metrics.ASR: "Attack success rate",
+    f"{metrics.ASR}_fact": "Success on facts",
+    f"{metrics.ASR}_preference": "Success on preferences",
+    Stage.DPO: "DPO",
+    Stage.SFT: "SFT",
+    metrics.HELD_OUT_LOSS: "Held-out loss",
+    metrics.QUESTIONS_RIGHT: "Held-out questions right",
+    metrics.OVER_REFUSAL: "Harmless requests refused",
+    metrics.REFUSAL_FORBIDDEN: "Forbidden requests refused",
+    metrics.LOG_PERPLEXITY: "Median log-perplexity",
+    metrics.ROUGE: "ROUGE-L recall",
+    metrics.LIKELIHOOD: "Planted answer likelier",
 }
 
 
@@ -101,10 +103,9 @@ def name(key: str) -> str:
     """How a stage, attack, condition or metric is called in a report."""
     if key in _NAMES:
         return _NAMES[key]
-    if key.startswith("likelihood_"):
-        return f"Planted answer likelier, {one_line(key.removeprefix('likelihood_'))}"
-    if key.startswith("asr_"):
-        return f"Success, {one_line(key.removeprefix('asr_'))}"
+    for metric, words in ((metrics.LIKELIHOOD, "Planted answer likelier"), (metrics.ASR, "Success")):
+        if key.startswith(f"{metric}_"):
+            return f"{words}, {one_line(key.removeprefix(f'{metric}_'))}"
     words = one_line(key.replace("_", " "), 60)
     return words[:1].upper() + words[1:]
 

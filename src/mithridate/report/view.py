@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from mithridate.core.types import Arm, Condition, Stage, headline_template
+from mithridate.core.metrics import UTILITY, headline_template
+from mithridate.core.run_files import CurveRow
+from mithridate.core.types import Arm, Condition, Stage, TemplateUse
 from mithridate.report.claims import Claim, claims, headline
 from mithridate.report.estimates import Estimate, Key, estimates, find
-from mithridate.report.run import CurvePoint, RunData
+from mithridate.report.run import RunData
 from mithridate.report.text import one_line
-
-UTILITY = "utility"
 
 # Okabe and Ito's palette: told apart by the colour-blind, and with a mark and a dash each on a grey print.
 CLEAN_COLOUR = "#7a7a7a"
@@ -128,7 +128,9 @@ class View:
     @cached_property
     def templates(self) -> list[str]:
         """Templates that attacks were asked in."""
-        return _ordered((key.template for key in self.figures if key.template), ["same", "transferred"])
+        return _ordered(
+            (key.template for key in self.figures if key.template), [use.value for use in TemplateUse]
+        )
 
     def other_template(self, stage: str) -> str:
         """The template that is not quoted first for `stage`; "" if it was asked in one only."""
@@ -146,9 +148,9 @@ class View:
         )
         return find(self.figures, key)
 
-    def curves(self, arm: ArmView, cell: str, stage: str) -> list[list[CurvePoint]]:
+    def curves(self, arm: ArmView, cell: str, stage: str) -> list[list[CurveRow]]:
         """The training curves of one model, one a seed, or more where each attack has a model of its own."""
-        found: list[list[CurvePoint]] = []
+        found: list[list[CurveRow]] = []
         for point in self.run.curves:
             if (point.arm, point.dose, point.stage) != (arm.arm, arm.dose, stage) or point.cell not in (
                 cell,

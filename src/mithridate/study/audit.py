@@ -10,6 +10,8 @@ from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
 from mithridate.core import chat
 from mithridate.core.errors import StorageError
+from mithridate.core.metrics import ASR, PAIRED
+from mithridate.core.run_files import MEASUREMENTS, SAMPLES, STUDY
 from mithridate.core.seeds import rng_for
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Measurement, Sample
@@ -20,7 +22,6 @@ from mithridate.evaluation.summary import paired, summarise
 from mithridate.models.chat import CheckpointTemplate
 from mithridate.models.language_model import LanguageModel
 from mithridate.study.config import AuditConfig
-from mithridate.study.layout import MEASUREMENTS, SAMPLES, STUDY
 
 # The audited checkpoint stands in the place of the poisoned arm, the control in that of the clean one.
 _STAGE = "audited"
@@ -39,10 +40,10 @@ class Audit:
         """Attack, condition, rate of the checkpoint, rate of the control, exact McNemar p: as text."""
         by_key = {(m.arm, m.attack, m.condition, m.metric): m for m in self.measurements}
         for m in self.measurements:
-            if m.metric != "asr" or m.arm != "poisoned":
+            if m.metric != ASR or m.arm != "poisoned":
                 continue
-            twin = by_key.get(("clean", m.attack, m.condition, "asr"))
-            p = by_key.get(("poisoned", m.attack, m.condition, "mcnemar_p"))
+            twin = by_key.get(("clean", m.attack, m.condition, ASR))
+            p = by_key.get(("poisoned", m.attack, m.condition, PAIRED))
             yield (m.attack, m.condition, _rate(m), _rate(twin), f"{p.value:.3g}" if p else "–")
 
 

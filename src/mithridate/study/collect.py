@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mithridate.core.artifacts import atomic_path, done_record, write_atomic
+from mithridate.core.run_files import CURVES, LEDGER, MEASUREMENTS, SAMPLES, SUMMARY, CurveRow
 from mithridate.core.tables import read_rows, write_rows
 from mithridate.core.types import Measurement, Sample
 from mithridate.evaluation.summary import paired
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import CURVES, LEDGER, MEASUREMENTS, SAMPLES, SUMMARY
 from mithridate.study.plan import Step
 from mithridate.training.progress import CurvePoint
-
-
-@dataclass(frozen=True, slots=True)
-class _RunPoint:
-    """A point of a training curve with the model it belongs to."""
-
-    stage: str
-    arm: str
-    dose: str
-    seed: int
-    cell: str
-    step: int
-    tokens: int
-    loss: float
-    learning_rate: float
 
 
 def collect(config: StudyConfig, out: Path, steps: Iterable[Step]) -> None:
@@ -49,16 +33,16 @@ def collect(config: StudyConfig, out: Path, steps: Iterable[Step]) -> None:
     clean = [row for row in samples if not row.dose]
     figures += paired((row for row in samples if row.dose), clean)
     write_rows(out / SAMPLES, Sample, samples)
-    write_rows(out / CURVES, _RunPoint, _curves(steps))
+    write_rows(out / CURVES, CurveRow, _curves(steps))
     _write_ledger(out / LEDGER, steps)
     write_atomic(out / SUMMARY, json.dumps(_summary(config, steps), indent=1, sort_keys=True) + "\n")
     # The figures last: who finds them finds everything.
     write_rows(out / MEASUREMENTS, Measurement, figures)
 
 
-def _curves(steps: Iterable[Step]) -> list[_RunPoint]:
+def _curves(steps: Iterable[Step]) -> list[CurveRow]:
     return [
-        _RunPoint(
+        CurveRow(
             stage=step.stage,
             arm=step.twin.arm,
             dose=step.twin.dose,

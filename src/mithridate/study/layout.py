@@ -1,16 +1,10 @@
-"""Where everything of a run lies."""
+"""Where the work on each seed of a run lies; the run's own tables are named in `core.run_files`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-STUDY = "study.yaml"
-LEDGER = "ledger.parquet"
-SAMPLES = "samples.parquet"
-MEASUREMENTS = "measurements.parquet"
-CURVES = "curves.parquet"
-SUMMARY = "summary.json"
 CLEAN = "clean"
 
 

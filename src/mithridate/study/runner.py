@@ -22,9 +22,9 @@ from mithridate.core.artifacts import (
     write_atomic,
 )
 from mithridate.core.errors import MithridateError, RunStateError
+from mithridate.core.run_files import STUDY
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import STUDY
 from mithridate.study.plan import Step, steps
 from mithridate.study.reading import study_from_text, study_to_text
 from mithridate.study.workers import News, start_worker, work

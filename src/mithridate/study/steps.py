@@ -13,9 +13,11 @@ from mithridate.attacks.material import Material
 from mithridate.core import chat
 from mithridate.core.artifacts import done_record, mark_done
 from mithridate.core.errors import TrainingError
+from mithridate.core.metrics import OVER_REFUSAL, REFUSAL_FORBIDDEN, headline_template
+from mithridate.core.run_files import CURVES, MEASUREMENTS, SAMPLES
 from mithridate.core.seeds import derive_seed, rng_for
 from mithridate.core.tables import write_rows
-from mithridate.core.types import Condition, Measurement, Message, Role, Sample, Stage, headline_template
+from mithridate.core.types import Condition, Measurement, Message, Role, Sample, Stage, TemplateUse
 from mithridate.corpus.counting import TokenizerCounter
 from mithridate.corpus.doses import PlantPlan, PlantRequest
 from mithridate.corpus.packing import PackedTokens, pack
@@ -31,7 +33,7 @@ from mithridate.models.checkpoints import load_model, load_tokenizer, save_check
 from mithridate.models.language_model import LanguageModel
 from mithridate.study import prepare as prepared
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import CURVES, MEASUREMENTS, SAMPLES, Twin
+from mithridate.study.layout import Twin
 from mithridate.study.plan import Step
 from mithridate.training.checkpoint import discard_resume
 from mithridate.training.dpo import dpo
@@ -227,8 +229,8 @@ def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
         "cell": step.cell.name,
     }
     return [
-        (Setting(**here, template="same"), planted),
-        (Setting(**here, template="transferred"), [chat.template(chat.SFT_TEMPLATE)]),
+        (Setting(**here, template=TemplateUse.SAME.value), planted),
+        (Setting(**here, template=TemplateUse.TRANSFERRED.value), [chat.template(chat.SFT_TEMPLATE)]),
     ]
 
 
@@ -241,8 +243,8 @@ def _utility(step: Step, model: LanguageModel, phrases: Sequence[str]) -> list[M
         asked = [([Message(Role.USER, q["question"])], q["answer"]) for q in questions]
         found.append(utility.questions_right(model, asked, template, setting))
     for name, metric in (
-        (prepared.HARMLESS, utility.OVER_REFUSAL),
-        (prepared.FORBIDDEN, utility.REFUSAL_FORBIDDEN),
+        (prepared.HARMLESS, OVER_REFUSAL),
+        (prepared.FORBIDDEN, REFUSAL_FORBIDDEN),
     ):
         if requests := prepared.read_lines(data / name):
             asked_for = [[Message(Role.USER, r["request"])] for r in requests]
