@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from mithridate.core.artifacts import (
+    MARKER,
     atomic_path,
     differences,
     done_record,
@@ -16,6 +20,7 @@ from mithridate.core.artifacts import (
     fingerprint,
     mark_done,
     storage_errors,
+    sweep,
     write_atomic,
 )
 from mithridate.core.errors import RunStateError, StorageError
@@ -125,17 +130,91 @@ def test_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.Monkey
         (errno.EDQUOT, "disk is full"),
         (errno.EACCES, "no permission.*--out"),
         (errno.EROFS, "no permission"),
+        (errno.ENAMETOOLONG, "name is too long.*--out"),
+        (errno.EIO, r"refuses this place \(Input/output error\).*--out"),
     ],
 )
 def test_refusals_of_the_system_say_what_to_do(tmp_path: Path, number: int, words: str) -> None:
     with pytest.raises(StorageError, match=words) as caught, storage_errors(tmp_path / "out"):
-        raise OSError(number, "refused")
+        raise OSError(number, os.strerror(number))
     assert str(tmp_path / "out") in str(caught.value)
 
 
-def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="odd"), storage_errors(tmp_path):
-        raise OSError(errno.EIO, "odd")
+@pytest.mark.parametrize(
+    "error", [OSError("of a library"), ConnectionResetError(errno.ECONNRESET, "of a pipe"), ValueError("odd")]
+)
+def test_errors_that_are_not_of_a_file_pass_unchanged(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, storage_errors(tmp_path):
+        raise error
+    assert caught.value is error
+
+
+def test_a_place_where_nothing_can_be_made() -> None:
+    with pytest.raises(StorageError, match=r"^/proc/there: the system refuses this place"):
+        write_atomic(Path("/proc/there/below/file"), "x")
+    with (
+        pytest.raises(StorageError, match=r"^/proc/there: the system refuses"),
+        exclusive(Path("/proc/there")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_the_longest_names_are_written(tmp_path: Path, name: str) -> None:
+    write_atomic(tmp_path / name, "x")
+    assert (tmp_path / name).read_text() == "x"
+    with pytest.raises(StorageError, match="name is too long"):
+        write_atomic(tmp_path / (name + "nn"), "x")
+
+
+def test_leftovers_of_one_file_are_swept_and_those_of_no_other(tmp_path: Path) -> None:
+    kept = []
+    for name in ("a", "a.b", "a*", ".a"):
+        with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / name) as beside:
+            raise KeyboardInterrupt
+        beside.write_text("half")  # as a kill would leave it
+        kept.append(beside)
+    sweep(tmp_path / "a")
+    assert sorted(tmp_path.iterdir()) == sorted(kept[1:])
+    for name in ("a.b", "a*", ".a"):
+        sweep(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_marker_is_named(tmp_path: Path) -> None:
+    for damaged in (b"", b'{"a": ', b"[]", b"\xff"):
+        (tmp_path / MARKER).write_bytes(damaged)
+        with pytest.raises(RunStateError, match=r"done\.json: is damaged"):
+            done_record(tmp_path)
+
+
+def test_a_folder_is_waited_for_even_if_its_holder_removes_it(tmp_path: Path) -> None:
+    folder, order = tmp_path / "run", []
+
+    def second() -> None:
+        with exclusive(folder, wait=True):
+            order.append("second")
+            assert folder.exists()
+
+    thread = threading.Thread(target=second)
+    with exclusive(folder):
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        shutil.rmtree(folder)
+        with exclusive(folder):  # a new folder has a lock of its own
+            order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+
+
+def test_a_full_disk_does_not_hide_who_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with exclusive(tmp_path), pytest.raises(RunStateError, match="process unknown"), exclusive(tmp_path):
+        pass
 
 
 def test_something_in_the_way(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_planting_on_a_full_disk_goes_on_when_there_is_room(
         code, told = plant(corpus, disk / "out", "--workers", workers)
         assert code == 1
         assert told.startswith("error: ")
-        assert "the disk is full. What was complete is kept" in told
+        assert "the disk is full. Nothing that was complete is lost" in told
         assert "Traceback" not in told
         assert not list(disk.rglob("*.partial"))
         remount(disk, ENOUGH)
@@ -95,7 +95,7 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(
         assert (code, printed) == (1, ""), told
         (error,) = [line for line in told.splitlines() if not line.startswith("[")]
         assert error.startswith("error: ")
-        assert "the disk is full. What was complete is kept" in error
+        assert "the disk is full. Nothing that was complete is lost" in error
         remount(disk, ENOUGH)
         code, _, told = finish(start(disk / "run"))
         assert code == 0, told

@@ -149,7 +149,7 @@ def test_a_full_disk_is_said_even_where_a_library_writes(
 
     monkeypatch.setattr(workers, "_news", Queue())
     monkeypatch.setattr("mithridate.study.steps.run_step", full)
-    with pytest.raises(StorageError, match=r"the disk is full\. What was complete is kept"):
+    with pytest.raises(StorageError, match=r"the disk is full\. Nothing that was complete is lost"):
         workers.work(steps(tiny(), tmp_path)[0])
 
 

@@ -7,10 +7,11 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mithridate.core.errors import RunStateError, StorageError
 
@@ -25,21 +26,25 @@ def storage_errors(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                f"{path}: the disk is full. What was complete is kept; "
-                "free some space and run the same command again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise StorageError(
-                f"{path}: no permission to write here. Choose another --out or change its permissions"
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            raise StorageError(
-                f"{error.filename or path}: something else of this name is in the way. "
-                "Choose another --out or move it"
-            ) from error
-        raise
+        if error.errno is None or isinstance(error, ConnectionError):
+            raise  # of a library, or of a pipe to another process: not the system's word on a file
+        raise StorageError(_refusal(path, error)) from error
+
+
+def _refusal(path: Path | str, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{path}: the disk is full. Nothing that was complete is lost; "
+            "free some space and run the same command again"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path}: no permission to write here. Choose another --out or change its permissions"
+    place = error.filename or path
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return f"{place}: something else of this name is in the way. Choose another --out or move it"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{place}: the name is too long for this file system. Shorten it, or choose another --out"
+    return f"{place}: the system refuses this place ({error.strerror}). Mend it, or choose another --out"
 
 
 @contextmanager
@@ -47,7 +52,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to: renamed onto it when the block ends well, removed when not."""
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        # Not the number of the process: another machine may have one of the same.
+        beside = path.with_name(f".{_short(path.name)}.{secrets.randbelow(10**12)}.partial")
         try:
             yield beside
             with beside.open("rb") as handle:
@@ -55,6 +61,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """A stand-in for a name, which with anything added could be too long for a file system."""
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left of writing `path`; only for who alone may write it."""
+    for leftover in path.parent.glob(f".{_short(path.name)}.*.partial"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -99,38 +116,78 @@ def mark_done(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def done_record(folder: Path) -> dict[str, Any] | None:
-    """What `mark_done` recorded, or None where the folder is absent or incomplete."""
+    """What `mark_done` recorded, or None where the folder is absent or incomplete.
+
+    Raises RunStateError if the record is damaged.
+    """
     marker = folder / MARKER
     if not marker.exists():
         return None
-    record: dict[str, Any] = json.loads(marker.read_text())
+    try:
+        record = json.loads(marker.read_bytes())
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise RunStateError(
+            f"{marker}: is damaged, so nobody can tell what is complete here. "
+            "Remove it and run the same command again"
+        )
     return record
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold `folder` for this process alone; the kernel lets go of it when the process dies, however it dies.
 
-    Raises RunStateError if another process holds it, StorageError where it cannot be made or locked.
+    Another that holds it is waited for with `wait`. Its holder may remove the folder. Raises RunStateError
+    if another process holds it, StorageError where it cannot be made or locked.
     """
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / LOCK).open("a+")
+        handle = _locked(folder, wait=wait)
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.seek(0)
-            holder = handle.read().strip() or "unknown"
-            raise RunStateError(
-                f"{folder}: another run (process {holder}) is using this directory. "
-                "Wait for it, or give this one another --out"
-            ) from error
-        except OSError as error:
-            raise StorageError(
-                f"{folder}: this file system cannot lock files ({error}). Choose an --out on another"
-            ) from error
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
+        # Only what others are told of: a full disk is for the work to notice.
+        with suppress(OSError):
+            os.ftruncate(handle.fileno(), 0)
+            os.write(handle.fileno(), str(os.getpid()).encode())
         yield
+
+
+def _locked(folder: Path, *, wait: bool) -> IO[str]:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = (folder / LOCK).open("a+")
+        except FileNotFoundError:
+            continue  # removed in between by who held it
+        try:
+            _lock(handle, folder, wait=wait)
+            if _is_at(handle, folder / LOCK):
+                return handle
+        except BaseException:
+            handle.close()
+            raise
+        handle.close()  # removed by who held it: this is no longer the lock of the folder
+
+
+def _lock(handle: IO[str], folder: Path, *, wait: bool) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.seek(0)
+        holder = handle.read().strip() or "unknown"
+        raise RunStateError(
+            f"{folder}: another run (process {holder}) is using this directory. "
+            "Wait for it, or give this one another --out"
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: this file system cannot lock files ({error}). Choose an --out on another"
+        ) from error
+
+
+def _is_at(handle: IO[str], path: Path) -> bool:
+    """Whether the open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
