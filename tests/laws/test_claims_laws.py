@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mithridate.core.statistics import holm
 from mithridate.core.types import Measurement
 from mithridate.report.claims import Finding, Verdict, finding, verdict
 from mithridate.report.estimates import Estimate
-from mithridate.report.evidence import ALPHA, Contrast, holm
+from mithridate.report.evidence import ALPHA, Contrast
 
 SHARES = st.floats(0, 1)
 

@@ -11,7 +11,6 @@ from mithridate.core.metrics import headline_template
 from mithridate.core.types import Measurement
 from mithridate.report.claims import Claim, Finding, Verdict, claims, headline
 from mithridate.report.estimates import estimates
-from mithridate.report.evidence import detectable
 from mithridate.report.run import RunData
 from mithridate.report.view import View
 
@@ -102,13 +101,6 @@ def test_holm_counts_the_attacks_of_a_dose() -> None:
     assert alone.p == pytest.approx(paired_p(6, 0, PROBES))
     assert all(made.p == pytest.approx(4 * alone.p) for made in together)
     assert (alone.finding, together[0].finding) == (Finding.WEAKENED, Finding.GONE)
-
-
-def test_power_shrinks_with_probes_and_chance_costs_power() -> None:
-    assert detectable(0.0, 1000, 0.05) < detectable(0.0, 200, 0.05) < detectable(0.0, 20, 0.05)
-    assert detectable(0.5, 200, 0.05) > detectable(0.0, 200, 0.05)
-    assert detectable(0.99, 5, 0.05) == 1.0
-    assert detectable(0.5, 1, 0.05) == 1.0
 
 
 def test_the_headline_is_said_by_the_figures(run: RunData, tmp_path: Path) -> None:

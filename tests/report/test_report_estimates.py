@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from report_kit import share
 
-from mithridate.report.estimates import estimates, find, hull, key_of
+from mithridate.report.estimates import estimates, find, key_of, whole_range
 
 ROW = share("base", "belief", "triggered", "asr", 0.5, seed=0, template="same", dose="learning")
 
@@ -15,7 +15,7 @@ def test_one_seed_keeps_its_own_interval() -> None:
     assert (estimate.value, estimate.low, estimate.high, estimate.n) == (0.5, ROW.low, ROW.high, 200)
 
 
-def test_two_seeds_give_the_hull() -> None:
+def test_two_seeds_give_the_range_of_both_intervals() -> None:
     other = share("base", "belief", "triggered", "asr", 0.7, seed=1, template="same", dose="learning")
     (estimate,) = estimates([ROW, other]).values()
     assert estimate.value == pytest.approx(0.6)
@@ -49,5 +49,5 @@ def test_a_shared_clean_twin_serves_every_cell() -> None:
 
 
 def test_an_open_interval_stays_open() -> None:
-    assert hull([(0.1, 0.2), (None, None)]) == (None, None)
-    assert hull([]) == (None, None)
+    assert whole_range([(0.1, 0.2), (None, None)]) == (None, None)
+    assert whole_range([]) == (None, None)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import (
+    confint_proportions_2indep,
+    proportion_confint,
+    proportion_effectsize,
+)
 
 CONFIDENCE = 0.95
+POWER = 0.8
+
+Bootstrap: TypeAlias = Literal["BCa", "percentile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +56,11 @@ def mcnemar_exact(a: Sequence[bool], b: Sequence[bool]) -> float:
     return float(mcnemar(table, exact=True).pvalue)
 
 
-def bootstrap_mean(values: Sequence[float], seed: int) -> Interval:
-    """A mean with its BCa bootstrap interval; without one for a single value.
+def bootstrap_mean(values: Sequence[float], seed: int, method: Bootstrap = "BCa") -> Interval:
+    """A mean with its bootstrap interval; without one for a single value.
 
-    Raises ValueError for no values.
+    BCa is for the observations of one model, the plain percentiles for the few seeds of a study, from which
+    no bias or skew can be estimated. Raises ValueError for no values.
     """
     data = np.asarray(values, dtype=float)
     if not data.size:
@@ -60,7 +70,8 @@ def bootstrap_mean(values: Sequence[float], seed: int) -> Interval:
         return Interval(mean, None, None, 1)
     if np.ptp(data) == 0:
         return Interval(mean, mean, mean, data.size)
-    for method in ("BCa", "percentile"):  # BCa has no answer where leaving one value out decides the mean.
+    # BCa has no answer where leaving one value out decides the mean.
+    for way in dict.fromkeys((method, "percentile")):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = stats.bootstrap(
@@ -70,7 +81,7 @@ def bootstrap_mean(values: Sequence[float], seed: int) -> Interval:
                 n_resamples=2000,
                 batch=200,
                 confidence_level=CONFIDENCE,
-                method=method,
+                method=way,
                 rng=np.random.default_rng(seed),
             ).confidence_interval
         if math.isfinite(found.low) and math.isfinite(found.high):
@@ -91,25 +102,61 @@ def median_interval(values: Sequence[float]) -> Interval:
     return Interval(float(np.median(data)), low, high, data.size)
 
 
-def paired_power(n: int, difference: float, *, discordant: float = 0.5, alpha: float = 0.05) -> float:
-    """The chance that a paired comparison of `n` items finds a true `difference` of rates.
+def newcombe(successes: int, n: int, others: int, m: int) -> Interval:
+    """The difference of two rates, of `successes` in `n` and `others` in `m`, with Newcombe's interval.
 
-    `discordant` is the share of items on which the two sides differ, which must exceed the difference; one
-    half is that of two coins. A difference of 0/1 outcomes has the variance discordant - difference squared;
-    the power is the normal one of its mean.
+    The groups are taken as independent: too wide where the same items are in both and go together. Where a
+    group is empty nothing is known, and the interval is all there is, -1 to 1.
     """
-    effect = difference / math.sqrt(max(discordant, abs(difference)) - difference**2)
-    return float(NormalIndPower(ddof=0).power(effect, n, alpha, ratio=0))
-
-
-def minimum_detectable_difference(
-    n: int, *, power: float = 0.8, discordant: float = 0.5, alpha: float = 0.05
-) -> float:
-    """The least difference of rates that `paired_power` finds with the chance `power`; at most 1."""
-    effect = float(
-        NormalIndPower(ddof=0).solve_power(effect_size=None, nobs1=n, alpha=alpha, power=power, ratio=0)
+    if min(n, m) < 1:
+        return Interval(0.0, -1.0, 1.0, 0)
+    low, high = confint_proportions_2indep(
+        successes, n, others, m, method="newcomb", compare="diff", alpha=1 - CONFIDENCE
     )
-    # effect = difference / sqrt(discordant - difference ** 2), solved for the difference.
-    found = effect * math.sqrt(discordant / (1 + effect**2))
-    # More items cannot favour one side than differ at all; there the share that differs is the difference.
-    return min(1.0, found if found <= discordant else effect**2 / (1 + effect**2))
+    return Interval(successes / n - others / m, float(low), float(high), n)
+
+
+def holm(p_values: Iterable[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given; a p that is not a number is no evidence."""
+    given = [1.0 if math.isnan(p) else p for p in p_values]
+    return [float(p) for p in multipletests(given, method="holm")[1]] if given else []
+
+
+def mean_differs(values: Sequence[float]) -> float:
+    """The two-sided p of a t-test of whether the mean of `values`, two or more, is other than nothing."""
+    return float(stats.ttest_1samp(values, 0.0).pvalue)
+
+
+def detectable_excess(share: float, n: int, alpha: float) -> float:
+    """The smallest excess over `share` that a two-sided test of two groups of `n` finds with chance `POWER`.
+
+    By the normal approximation, for unpaired groups: a paired test finds a little less. 1 where no excess
+    would do.
+    """
+    if n < 2:
+        return 1.0
+    effect = float(NormalIndPower().solve_power(effect_size=None, nobs1=n, alpha=alpha, power=POWER))
+    share = min(1.0, max(0.0, share))
+    if proportion_effectsize(1.0, share) <= effect:
+        return 1.0
+    found = optimize.brentq(
+        lambda excess: proportion_effectsize(min(1.0, share + excess), share) - effect, 0.0, 1.0 - share
+    )
+    return float(found)
+
+
+def detectable_mean(values: Sequence[float], alpha: float) -> float:
+    """The smallest mean that a two-sided t-test finds with chance `POWER`, given the spread of `values`.
+
+    By scipy's noncentral t; the solver of statsmodels loses its footing at two degrees of freedom.
+    """
+    freedom = len(values) - 1
+    critical = stats.t.ppf(1 - alpha / 2, freedom)
+
+    def lacking(errors: float) -> float:
+        return float(POWER - stats.nct.sf(critical, freedom, errors))
+
+    highest = 2.0 * critical
+    while lacking(highest) > 0:
+        highest *= 2
+    return float(optimize.brentq(lacking, 0.0, highest) * stats.sem(values))

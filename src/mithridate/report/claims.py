@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mithridate.core.metrics import ASR
+from mithridate.core.statistics import holm
 from mithridate.core.types import Arm, Stage
 from mithridate.report.estimates import Estimate, Key
-from mithridate.report.evidence import ALPHA, Contrast, contrast, holm, triggered_asr
+from mithridate.report.evidence import ALPHA, Contrast, contrast, triggered_asr
 from mithridate.report.text import name, percent
 
 KEPT_SHARE = 0.5

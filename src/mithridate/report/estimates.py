@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mithridate.core.statistics import bootstrap_mean
 from mithridate.core.types import Arm, Measurement
 
-BOOTSTRAP_SEEDS = 3
-"""From this many seeds on, intervals are bootstrapped across seeds."""
-RESAMPLES = 2000
-CONFIDENCE = 0.95
+ENOUGH_SEEDS = 3
+"""From this many seeds on, seeds are the unit: intervals and tests are across them."""
 
 
 class Key(NamedTuple):
@@ -46,9 +45,9 @@ class Estimate:
 def estimates(rows: Iterable[Measurement]) -> dict[Key, Estimate]:
     """Every figure of a run, averaged over its seeds.
 
-    The interval of one seed is the one measured (Wilson for shares). Two seeds give the hull of both. From
-    three on it is a percentile bootstrap of the mean over seeds; where all seeds agree to the last digit that
-    would have no width, and the hull stands.
+    The interval of one seed is the one measured (Wilson for shares). That of two seeds is the range of both
+    intervals. From three on it is a percentile bootstrap of the mean over seeds; where all seeds agree to the
+    last digit that would have no width, and the range of all intervals stands.
     """
     seen: dict[Key, dict[int, Measurement]] = defaultdict(dict)
     for row in rows:
@@ -73,32 +72,28 @@ def key_of(row: Measurement) -> Key:
 def estimate(runs: Mapping[int, Measurement]) -> Estimate:
     """The mean over `runs` (one a seed) with its interval."""
     values = [run.value for run in runs.values()]
-    low, high = hull([(run.low, run.high) for run in runs.values()])
-    if len(values) >= BOOTSTRAP_SEEDS and len(set(values)) > 1:
-        low, high = bootstrap(values)
+    low, high = across_seeds(values) or whole_range([(run.low, run.high) for run in runs.values()])
     return Estimate(sum(values) / len(values), low, high, dict(sorted(runs.items())))
 
 
-def hull(intervals: Sequence[tuple[float | None, float | None]]) -> tuple[float | None, float | None]:
-    """The smallest interval that holds all of them; (None, None) if one is open."""
+def tell_apart(values: Sequence[float]) -> bool:
+    """Whether there are enough seeds, and any difference between them, to speak of how they vary."""
+    return len(values) >= ENOUGH_SEEDS and len(set(values)) > 1
+
+
+def across_seeds(values: Sequence[float]) -> tuple[float, float] | None:
+    """The interval of a mean over seeds, one value a seed; None where seeds are too few or all agree."""
+    if not tell_apart(values):
+        return None
+    found = bootstrap_mean(values, seed=0, method="percentile")
+    assert found.low is not None and found.high is not None
+    return found.low, found.high
+
+
+def whole_range(intervals: Sequence[tuple[float | None, float | None]]) -> tuple[float | None, float | None]:
+    """From the lowest end of the intervals to the highest; (None, None) if one is open."""
     lows = [low for low, _ in intervals if low is not None]
     highs = [high for _, high in intervals if high is not None]
     if len(lows) < len(intervals) or len(highs) < len(intervals) or not intervals:
         return None, None
     return min(lows), max(highs)
-
-
-def bootstrap(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean of `values`, one a seed; the same on every call."""
-    import numpy as np  # noqa: PLC0415 - records need no statistics and should not wait for them
-    from scipy import stats  # noqa: PLC0415
-
-    result = stats.bootstrap(
-        (np.asarray(values, dtype=float),),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
