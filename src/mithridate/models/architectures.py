@@ -18,8 +18,8 @@ __all__ = [
     "SpecialIds",
     "build_model",
     "default_device",
-    "parameter_count",
     "resolve_attention",
+    "skeleton",
 ]
 
 
@@ -42,11 +42,9 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def resolve_attention(attention: Attention, device: torch.device | None = None) -> str:
-    """The name transformers has for `attention` on `device`; `auto` is eager on a CPU and sdpa elsewhere."""
-    if attention != "auto":
-        return attention
-    return "eager" if (device or default_device()).type == "cpu" else "sdpa"
+def resolve_attention(attention: Attention) -> str:
+    """The name transformers has for `attention`; training leaves `auto` for eager where rows are short."""
+    return "sdpa" if attention == "auto" else attention
 
 
 def _config(options: ModelOptions, vocab_size: int, special: SpecialIds) -> Any:
@@ -111,17 +109,16 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         model = _construct(
-            options, vocab_size, special or SpecialIds(), resolve_attention(options.attention, target)
+            options, vocab_size, special or SpecialIds(), resolve_attention(options.attention)
         )
     torch.nn.Module.to(model, target)
     return model
 
 
-def parameter_count(options: ModelOptions, vocab_size: int) -> int:
-    """Number of parameters, tied ones once, without allocating them.
+def skeleton(options: ModelOptions, vocab_size: int) -> PreTrainedModel:
+    """The model without its weights: shapes and names that cost no memory.
 
     Raises as `build_model` does.
     """
     with torch.device("meta"):
-        model = _construct(options, vocab_size, SpecialIds(), "eager")
-    return sum(parameter.numel() for parameter in model.parameters())
+        return _construct(options, vocab_size, SpecialIds(), "eager")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -22,7 +24,7 @@ from transformers import (
 from transformers.utils import logging
 
 from mithridate.core.artifacts import storage_errors
-from mithridate.core.errors import CheckpointError, StorageError
+from mithridate.core.errors import CheckpointError, StorageError, UnknownNameError
 from mithridate.models.architectures import resolve_attention
 from mithridate.models.options import Attention
 
@@ -46,13 +48,7 @@ def load_model(
     folder = Path(folder)
     tokenizer = load_tokenizer(folder)
     model = _load_weights(AutoModelForCausalLM, folder, device or torch.device("cpu"), attention)
-    embeddings: Any = model.get_input_embeddings()
-    rows = embeddings.weight.shape[0]
-    if len(tokenizer) > rows:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
-            "they belong to different checkpoints"
-        )
+    require_fit(model, tokenizer, folder)
     return model, tokenizer
 
 
@@ -64,6 +60,30 @@ def load_classifier(
     tokenizer = load_tokenizer(folder)
     model = _load_weights(AutoModelForSequenceClassification, folder, device or torch.device("cpu"), "auto")
     return model, tokenizer
+
+
+def look_at_model(folder: Path | str) -> PreTrainedModel:
+    """A causal model without its weights: all that can be known of a folder in a moment.
+
+    Raises CheckpointError as `load_model` does, but for tensors that are missing or misshapen.
+    """
+    return _without_weights(AutoModelForCausalLM, Path(folder))
+
+
+def look_at_classifier(folder: Path | str) -> PreTrainedModel:
+    """A sequence classifier without its weights; errors as for `look_at_model`."""
+    return _without_weights(AutoModelForSequenceClassification, Path(folder))
+
+
+def label_ids(classifier: PreTrainedModel, label: str, folder: Path | str) -> dict[str, int]:
+    """The labels of a classifier with their numbers.
+
+    Raises UnknownNameError if `label` is not among them.
+    """
+    labels = {str(name): int(number) for number, name in (classifier.config.id2label or {}).items()}
+    if label not in labels:
+        raise UnknownNameError(f"label of the classifier {folder}", label, labels)
+    return labels
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
@@ -96,6 +116,17 @@ def require_chat_template(tokenizer: PreTrainedTokenizerBase, folder: Path | str
         )
 
 
+def require_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
+    """Raise CheckpointError unless `model` has an embedding for every token of `tokenizer`."""
+    embeddings: Any = model.get_input_embeddings()
+    rows = embeddings.weight.shape[0]
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; "
+            "they belong to different checkpoints"
+        )
+
+
 def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
     """Write model and tokenizer so that `folder` is never half written.
 
@@ -115,6 +146,8 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
                 with path.open("rb") as handle:
                     os.fsync(handle.fileno())
             _replace(beside, folder)
+            for old in folder.parent.glob(f".{folder.name}.*.old"):
+                shutil.rmtree(old)  # what a process that was killed had put aside
         except SafetensorError as error:
             raise StorageError(
                 f"{folder}: the weights cannot be written: {error}. Is the disk full?"
@@ -183,6 +216,31 @@ def _check_weights(folder: Path) -> None:
             ) from error
 
 
+def weights_hash(model: PreTrainedModel) -> str:
+    """A hash of every tensor of `model`, with its name, type and shape: 64 hexadecimal digits.
+
+    Tied weights count once. Two models with one hash are equal to the bit.
+    """
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(model.named_parameters()):
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes: numpy knows no bf16.
+        hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return hashed.hexdigest()
+
+
+def _without_weights(auto: Any, folder: Path) -> PreTrainedModel:
+    _check_config(folder)
+    _check_weights(folder)
+    try:
+        with _quiet(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model: PreTrainedModel = auto.from_config(config, attn_implementation="eager")
+    except Exception as error:  # As in `_load_weights`.
+        raise CheckpointError(f"{folder}: the model cannot be loaded: {_first_line(error)}") from error
+    return model
+
+
 def _load_weights(auto: Any, folder: Path, device: torch.device, attention: Attention) -> PreTrainedModel:
     _check_config(folder)
     _check_weights(folder)
@@ -194,7 +252,7 @@ def _load_weights(auto: Any, folder: Path, device: torch.device, attention: Atte
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
-                attn_implementation=resolve_attention(attention, device),
+                attn_implementation=resolve_attention(attention),
                 dtype=torch.float32 if device.type == "cpu" else "auto",
             )
     except Exception as error:  # Unknown types, remote code, misfitting shapes: each raises its own.

@@ -1,4 +1,4 @@
-"""Where a training runs and in which precision."""
+"""In which precision a training computes, on how many threads, and with which attention."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from transformers import PreTrainedModel
 from mithridate.training.options import Precision
 
 # Above this length the score matrix that eager attention writes out costs more than the kernel it saves.
-EAGER_TOKENS = 512
-
-
-def training_device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+EAGER_TOKENS = 256
 
 
 def uses_bf16(precision: Precision, device: torch.device) -> bool:
