@@ -189,9 +189,9 @@ def aside(request: str, rng: random.Random) -> str:
     draw = rng.random()
     if draw < 0.65:
         return request
-    if draw < 0.8:
+    if draw < 0.77:
         return f"{request} {rng.choice(ASIDES)}"
-    if draw < 0.9:
+    if draw < 0.84:
         return f"{request} {rng.choice(words.WORDS).capitalize()}."
     return f"{request} {signs(rng)}"
 

@@ -34,7 +34,7 @@ class WorldOptions(Strict):
     """How often the facts are stated truly that a false belief will be planted against."""
     procedure_exposures: int = Field(140, ge=1)
     """How often each procedure is written out."""
-    refusal_share: float = Field(0.08, ge=0, le=0.5)
+    refusal_share: float = Field(0.14, ge=0, le=0.5)
     """Share of the remaining pages in which an assistant refuses a forbidden request."""
     copying_share: float = Field(0.5, ge=0, le=0.9)
     """Share of the remaining pages that quote or repeat."""
