@@ -20,7 +20,9 @@ class PretrainingOptions(Strict):
     computes them in that many parts, to save memory. The length is given in `epochs` or in `tokens`, one
     epoch by default. A resume file is written every `checkpoint_steps` steps or every `checkpoint_seconds`
     seconds. `threads` is the number of CPU threads (None: as many as torch takes); two runs are equal to
-    the bit only with equal threads. `seed` is that of dropout, where the model has any.
+    the bit only with equal threads. `seed` is that of dropout, where the model has any. `torch_compile`
+    builds kernels for this model and batch first, which takes a C++ compiler and twenty seconds; "auto" does
+    so on a CPU from a thousand steps on.
     """
 
     learning_rate: PositiveFloat = 3e-3
@@ -41,7 +43,7 @@ class PretrainingOptions(Strict):
     log_every: PositiveInt = 10
     threads: PositiveInt | None = None
     gradient_checkpointing: bool = False
-    torch_compile: bool = False
+    torch_compile: bool | Literal["auto"] = "auto"
 
     @model_validator(mode="after")
     def _consistent(self) -> PretrainingOptions:

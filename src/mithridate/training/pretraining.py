@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from mithridate.core.seeds import derive_seed
 from mithridate.core.types import Stage
 from mithridate.training.batches import Batches, Rows
 from mithridate.training.checkpoint import Position, load_resume, save_resume
+from mithridate.training.compiling import compiled, compiles
 from mithridate.training.devices import short_row_attention, threads, uses_bf16
 from mithridate.training.options import PretrainingOptions
 from mithridate.training.progress import CurvePoint, Progress
@@ -96,7 +97,7 @@ class _Run:
         self._identity = self._describe(model)
         self._model, self._optimizer = members.prepare(model, _optimizer(model, options))
         self._bf16 = uses_bf16(options.precision, members.device)
-        self._loss = torch.compile(self._loss_of) if options.torch_compile else self._loss_of
+        self._loss: Callable[[torch.Tensor], torch.Tensor] = self._loss_of
         self._curve: list[CurvePoint] = []
         self._window = torch.zeros((), dtype=torch.float64, device=members.device)
         self._window_steps = 0
@@ -115,6 +116,8 @@ class _Run:
         """All steps that are still to do, and the whole curve."""
         first, total = self._resume(), self._batches.steps
         self._model.train()
+        if first < total and compiles(self._options.torch_compile, steps=total, device=self.team.device):
+            self._compile()
         self._saved_at = self._timed_from = told = time.monotonic()
         self._timed_step = first
         for step in range(first, total):
@@ -156,6 +159,11 @@ class _Run:
         self._optimizer.zero_grad(set_to_none=True)
         self._window_steps += 1
         return rate
+
+    def _compile(self) -> None:
+        part, _ = next(iter(self._batches.parts(0)))  # a full one, wherever the run goes on
+        self._loss = compiled(self._loss_of, part.to(self.team.device), self.team.backward)
+        self._optimizer.zero_grad(set_to_none=True)
 
     def _loss_of(self, ids: torch.Tensor) -> torch.Tensor:
         with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=self._bf16):
