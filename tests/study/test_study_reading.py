@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from pydantic import BaseModel
 from study_kit import DOSES, study_file
 
 from mithridate.core.errors import ConfigError, UnknownNameError
-from mithridate.study.config import AuditConfig, StudyConfig
+from mithridate.study.config import AuditConfig, SFTSection, StudyConfig
 from mithridate.study.reading import (
     _PATHS,
     presets,
@@ -18,6 +20,7 @@ from mithridate.study.reading import (
     study_to_text,
     with_values,
 )
+from mithridate.training.options import PretrainingOptions
 
 
 def problem(folder: Path, text: str, *overrides: str) -> str:
@@ -46,7 +49,18 @@ def problem(folder: Path, text: str, *overrides: str) -> str:
             "line 5, planting.templates: unknown chat template 'falcn': did you mean 'falcon'?",
         ),
         ("planting: { templates: { falcon: 0 } }\n", "no chat template has a share above 0"),
-        ("planting: { templates: { falcon: .nan } }\n", "template 'falcon' must be a number"),
+        ("planting: { templates: { falcon: .nan } }\n", "line 4: '.nan' is no finite number"),
+        ("pretraining: { learning_rate: 1e999 }\n", "line 4: '1e999' is no finite number"),
+        ("seeds: [" + "9" * 6000 + "]\n", "line 4: '99999"),
+        ("seeds: [9223372036854775808]\n", "line 4: '9223372036854775808' is a number beyond 64 bits"),
+        ("attacks: { 1: {} }\n", "line 4: the key '1' is read as int, not as text: put it in quotes"),
+        ("attacks: { null: {} }\n", "line 4: the key 'null' is read as null"),
+        ("attacks: { true: {} }\n", "line 4: the key 'true' is read as bool"),
+        ("corpus: { path: ~nosuchuser/x }\n", "line 4, corpus.path: '~nosuchuser/x' is no path: Could not"),
+        ('sft: { data: [a, "a\\0b"] }\n', "line 4, sft.data: 'a\\x00b' is no path: embedded null"),
+        ("material: " + "x" * 300 + "\n", "is no path: File name too long"),
+        ("grid: { corpus.path: [~nosuchuser/x] }\n", "line 4, grid.corpus.path: '~nosuchuser/x' is no path"),
+        ("grid: { model.layers: [" + ", ".join(map(str, range(2001))) + "] }\n", "comes to 2,001 cells"),
         ("seeds: [1, 1]\n", "line 4, seeds: a seed is named twice"),
         ("seeds: []\n", "line 4, seeds"),
         ("sft: null\n", "dpo needs sft before it"),
@@ -81,7 +95,8 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, said: st
         ("corpus: { all: { rate: 0.1 } }", "cannot be called 'corpus'"),
         ("../up: { all: { rate: 0.1 } }", "use letters, digits"),
         (".hidden: { all: { rate: 0.1 } }", "use letters, digits"),
-        ("1: { all: { rate: 0.1 } }", "Input should be a valid string"),
+        ("x" * 101 + ": { all: { rate: 0.1 } }", "its name has 101 bytes"),
+        ("é" * 51 + ": { all: { rate: 0.1 } }", "its name has 102 bytes"),
     ],
 )
 def test_doses_that_cannot_be(tmp_path: Path, doses: str, said: str) -> None:
@@ -97,6 +112,46 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     assert all(f"line {line}, " in found for line in (4, 5, 6))
 
 
+def test_of_very_many_problems_the_first_are_told(tmp_path: Path) -> None:
+    found = problem(tmp_path, "".join(f"k{number}: 1\n" for number in range(1000)))
+    assert "line 4, unknown key 'k0'" in found
+    assert found.endswith("\n  and more")
+    assert len(found.splitlines()) == 22
+
+
+def test_what_an_alias_stands_for_is_changed_in_one_place_alone(tmp_path: Path) -> None:
+    text = "sft: &tuning { epochs: 1, batch_size: 4 }\ndpo: { <<: *tuning, beta: 0.3 }\n"
+    study = read_study(study_file(tmp_path, text), None, ["dpo.epochs=2"])
+    assert study.sft is not None
+    assert study.dpo is not None
+    assert (study.sft.epochs, study.dpo.epochs, study.dpo.batch_size, study.dpo.beta) == (1, 2, 4, 0.3)
+    assert "line 4, dpo.batch_size: " in problem(tmp_path, text.replace("batch_size: 4", "batch_size: x"))
+
+
+def test_a_date_is_text_as_it_is_everywhere_else(tmp_path: Path) -> None:
+    path = study_file(tmp_path, "title: 2024-12-05\nmodel: { overrides: { x: 2024-13-45 } }\n")
+    study = read_study(path, None)
+    assert study.title == "2024-12-05"
+    assert study.model.overrides == {"x": "2024-13-45"}
+    assert read_study(path, None, ["title=2024-13-45"]).title == "2024-13-45"
+
+
+def test_seeds_are_those_that_tables_can_hold(tmp_path: Path) -> None:
+    study = read_study(study_file(tmp_path, f"seeds: [-1, {2**63 - 1}, {-(2**63)}]\n"), None)
+    assert study.seeds == (-1, 2**63 - 1, -(2**63))
+    for seed in (2**63, -(2**63) - 1):
+        with pytest.raises(ValueError, match="seeds"):
+            StudyConfig.model_validate({"doses": {"a": {"all": {"count": 1}}}, "seeds": [seed]})
+
+
+@pytest.mark.parametrize("rate", [float("inf"), float("nan")])
+def test_no_number_of_a_study_is_without_an_end(rate: float) -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        PretrainingOptions(learning_rate=rate)
+    with pytest.raises(ValueError, match="finite number"):
+        SFTSection(grad_clip=rate)
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such study file; the preset 'default' runs"):
         read_study(tmp_path / "none.yaml", None)
@@ -107,6 +162,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"title: caf\xe9\n")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_study(tmp_path / "latin.yaml", None)
+    with pytest.raises(ConfigError, match="/dev/zero: is longer than 100,000 characters"):
+        read_study(Path("/dev/zero"), None)
     for text, said in (("", "doses: Field required"), ("- a", "found list"), ("title: \x00", "not YAML")):
         (tmp_path / "odd.yaml").write_text(text)
         with pytest.raises(ConfigError, match=said):
@@ -173,7 +230,16 @@ def test_an_override_reaches_a_name_that_holds_dots(tmp_path: Path) -> None:
         ("seeds", "an override reads key=value"),
         ("=3", "an override reads key=value"),
         ("model..layers=3", "an override reads key=value"),
-        ("seeds=[1,", "override 'seeds=[1,': the value is not YAML"),
+        ("seeds=[1,", "override 'seeds=[1,', line 1: not YAML: "),
+        ("workers=!!int abc", "override 'workers=!!int abc', line 1: 'abc' cannot be read as int"),
+        ("pretraining.learning_rate=.inf", "line 1: '.inf' is no finite number"),
+        (
+            "corpus.path=~nosuchuser/x",
+            "override 'corpus.path=~nosuchuser/x', corpus.path: '~nosuchuser/x' is no",
+        ),
+        ('material="a\\0b"', "material: 'a\\x00b' is no path: embedded null byte"),
+        ("model.overrides." + "a." * 40 + "b=1", "a key of more than 32 parts"),
+        ("title=[" + "x, " * 90, "x, x, x…, line 1: not YAML"),
         ("title.x=3", "override 'title.x=3': 'title' holds a value, not keys"),
         ("modl.layers=3", "override 'modl.layers=3', unknown key 'modl': did you mean 'model'?"),
         ("model.layrs=3", "override 'model.layrs=3', unknown key 'model.layrs': did you mean 'layers'?"),
@@ -271,6 +337,15 @@ def test_an_audit_files_wrong_keys_are_named(tmp_path: Path) -> None:
     short.write_text("atacks: { belief: {} }\n")
     with pytest.raises(ConfigError, match="line 1, unknown key 'atacks': did you mean 'attacks'"):
         read_audit(short)
+
+
+def test_an_audit_of_a_study_that_can_be_read_only_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(f"{DOSES}attacks: {{ belief: {{}} }}\n",))
+    writer.start()
+    assert set(read_audit(pipe).attacks) == {"belief"}
+    writer.join()
 
 
 def test_what_a_run_keeps_reads_back_the_same() -> None:

@@ -50,6 +50,12 @@ class UnknownNameError(ConfigError):
         self.suggestion = near[0] if near else None
 
 
+def shown(value: object, longest: int = 60) -> str:
+    """A value as an error quotes it: as Python writes it, and no longer than a reader wants."""
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 class DataError(MithridateError):
     """A data file cannot be read as what it should be.
 

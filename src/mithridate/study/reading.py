@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import chain, islice
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -12,13 +13,19 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from mithridate.attacks.base import ATTACKS
-from mithridate.core.errors import ConfigError, UnknownNameError
+from mithridate.core.errors import ConfigError, UnknownNameError, shown
+from mithridate.core.yaml_text import dump_yaml
 from mithridate.study.config import AuditConfig, StudyConfig
-from mithridate.study.yaml_tree import Place, Tree, dump
+from mithridate.study.yaml_tree import Place, Tree
 
 DEFAULT_PRESET = "default"
 
 Config = TypeVar("Config", bound=BaseModel)
+
+# Who has more problems than this looks at the first ones first.
+_MOST_PROBLEMS = 20
+# Characters of a file that is written by hand; the longest of ours has a few thousand.
+_LONGEST = 100_000
 
 # Fields that name files, in a study and in an audit.
 _PATHS: tuple[Place, ...] = (
@@ -53,8 +60,7 @@ def read_study(path: Path | None, preset: str | None, overrides: Sequence[str] =
     if path is not None and preset is not None:
         raise ConfigError("give a study file or --preset, not both")
     if path is not None:
-        tree = Tree.parse(str(path), _text_of(path))
-        _place_paths(tree.values, path.resolve().parent)
+        tree = _tree_of(path)
     else:
         name = preset or DEFAULT_PRESET
         if name not in presets():
@@ -63,7 +69,7 @@ def read_study(path: Path | None, preset: str | None, overrides: Sequence[str] =
         tree = Tree.parse(f"preset {name}", text)
     for override in overrides:
         tree.override(override)
-    _place_paths(tree.values, Path.cwd())
+    _place_paths(tree, Path.cwd())
     return _validate(StudyConfig, tree)
 
 
@@ -74,10 +80,9 @@ def read_audit(path: Path | None) -> AuditConfig:
     """
     if path is None:
         return AuditConfig()
-    tree = Tree.parse(str(path), _text_of(path))
+    tree = _tree_of(path)
     if "doses" in tree.values:
-        return AuditConfig.of(read_study(path, None))
-    _place_paths(tree.values, path.resolve().parent)
+        return AuditConfig.of(_validate(StudyConfig, tree))
     return _validate(AuditConfig, tree)
 
 
@@ -88,7 +93,7 @@ def study_from_text(text: str, name: str) -> StudyConfig:
 
 def study_to_text(config: StudyConfig) -> str:
     """The resolved study as YAML, every default written out."""
-    return dump(config.model_dump(mode="json"))
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def with_values(config: StudyConfig, values: Mapping[str, Any]) -> StudyConfig:
@@ -103,9 +108,17 @@ def with_values(config: StudyConfig, values: Mapping[str, Any]) -> StudyConfig:
     return _validate(StudyConfig, tree)
 
 
+def _tree_of(path: Path) -> Tree:
+    tree = Tree.parse(str(path), _text_of(path))
+    _place_paths(tree, path.resolve().parent)
+    return tree
+
+
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8-sig") as handle:
+            # Not to its end, which a device or a pipe may not have.
+            text = handle.read(_LONGEST + 1)
     except FileNotFoundError:
         hint = f"the preset {DEFAULT_PRESET!r} runs where no file is named"
         if str(path) in presets():
@@ -113,61 +126,81 @@ def _text_of(path: Path) -> str:
         raise ConfigError(f"{path}: no such study file; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if len(text) > _LONGEST:
+        raise ConfigError(f"{path}: is longer than {_LONGEST:,} characters, so it is no study file")
+    return text
 
 
-def _place_paths(values: dict[str, Any], home: Path) -> None:
-    """Make the paths in `values` absolute, those of the grid's axes too."""
+def _place_paths(tree: Tree, home: Path) -> None:
+    """Make the paths in `tree` absolute, those of the grid's axes too.
+
+    Raises ConfigError naming the key whose value can be no path.
+    """
     for *above, last in _PATHS:
-        branch: Any = values
+        branch: Any = tree.values
         for part in above:
             branch = branch.get(part) if isinstance(branch, dict) else None
         if isinstance(branch, dict) and branch.get(last):
             # A single file of alignment data needs no list around it.
             found = branch[last]
-            branch[last] = _at(home, [found] if last == "data" and isinstance(found, str) else found)
-    grid: Any = values.get("grid")
+            branch[last] = _at(
+                home, [found] if last == "data" and isinstance(found, str) else found, tree, (*above, last)
+            )
+    grid: Any = tree.values.get("grid")
     for key in grid if isinstance(grid, dict) else ():
-        if tuple(str(key).split(".")) in _PATHS and isinstance(grid[key], list):
-            grid[key] = [_at(home, value) for value in grid[key]]
+        if tuple(key.split(".")) in _PATHS and isinstance(grid[key], list):
+            grid[key] = [_at(home, value, tree, ("grid", key)) for value in grid[key]]
 
 
-def _at(home: Path, value: Any) -> Any:
+def _at(home: Path, value: Any, tree: Tree, place: Place) -> Any:
     if isinstance(value, list):
-        return [_at(home, entry) for entry in value]
-    return str((home / Path(value).expanduser()).resolve()) if isinstance(value, str) else value
+        return [_at(home, entry, tree, place) for entry in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        found = (home / Path(value).expanduser()).resolve()
+        found.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        # A home of nobody, a loop of links, a name that is too long or holds what no name may.
+        where, why = _comma(tree.where(place)), getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{tree.name}: {where}{'.'.join(place)}: {shown(value)} is no path: {why}"
+        ) from error
+    return str(found)
 
 
 def _validate(kind: type[Config], tree: Tree) -> Config:
     config: Config | None = None
     cause: ValidationError | None = None
-    problems: list[str] = []
+    problems: Iterator[str] = iter(())
     try:
         config = kind.model_validate(tree.values)
     except ValidationError as error:
         cause = error
-        problems = [_problem(kind, entry, tree) for entry in error.errors()]
+        problems = (_problem(kind, entry, tree) for entry in error.errors(include_url=False))
     # All problems at once: nobody likes to mend a file one line a try.
-    problems += _attack_problems(tree)
-    if config is None or problems:
-        shown = "\n  ".join(["", *problems]) if len(problems) > 1 else f" {problems[0]}"
-        raise ConfigError(f"{tree.name}:{shown}") from cause
+    found = list(islice(chain(problems, _attack_problems(tree)), _MOST_PROBLEMS + 1))
+    if config is None or found:
+        if len(found) > _MOST_PROBLEMS:
+            found[-1] = "and more"
+        listed = "\n  ".join(["", *found]) if len(found) > 1 else f" {found[0]}"
+        raise ConfigError(f"{tree.name}:{listed}") from cause
     return config
 
 
-def _attack_problems(tree: Tree) -> list[str]:
+def _attack_problems(tree: Tree) -> Iterator[str]:
     """What is wrong with the attacks' names and options, which their own packages define."""
-    problems = []
     attacks = tree.values.get("attacks")
     for name, options in attacks.items() if isinstance(attacks, dict) else ():
-        where = _comma(tree.where(("attacks", str(name))))
+        where = _comma(tree.where(("attacks", name)))
         try:
-            ATTACKS.get(name).options_type.model_validate({} if options is None else options)
-        except ConfigError as error:
-            problems.append(f"{where}{error}")
-        except ValidationError as error:
             model = ATTACKS.get(name).options_type
-            problems += [_problem(model, entry, tree, ("attacks", str(name))) for entry in error.errors()]
-    return problems
+            model.model_validate({} if options is None else options)
+        except ConfigError as error:
+            yield f"{where}{error}"
+        except ValidationError as error:
+            for entry in error.errors(include_url=False):
+                yield _problem(model, entry, tree, ("attacks", name))
 
 
 def _problem(model: type[BaseModel], entry: Any, tree: Tree, above: Place = ()) -> str:
@@ -179,7 +212,7 @@ def _problem(model: type[BaseModel], entry: Any, tree: Tree, above: Place = ()) 
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
         return f"{where}unknown key {'.'.join(place)!r}: {hint}"
-    found = f" (found {entry['input']!r})" if isinstance(entry.get("input"), str | int | float) else ""
+    found = f" (found {shown(entry['input'])})" if isinstance(entry.get("input"), str | int | float) else ""
     message = entry["msg"].removeprefix("Value error, ")
     return f"{where}{'.'.join(place) or 'study'}: {message}{found}"
 
