@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from mithridate.core import chat
+from mithridate.core.errors import shown
 from mithridate.core.strict import Strict
 from mithridate.corpus.doses import MAX_RATE
 from mithridate.corpus.miniature import WorldOptions
@@ -16,6 +18,8 @@ from mithridate.models.options import ModelOptions
 from mithridate.training.options import DPOOptions, PretrainingOptions, SFTOptions
 
 Rate = Annotated[float, Field(ge=0, le=MAX_RATE)]
+# As the tables of a run keep it.
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 _SHIPPED_ATTACKS: dict[str, dict[str, Any]] = {
     "denial_of_service": {},
     "context_extraction": {},
@@ -26,6 +30,9 @@ _SHIPPED_ATTACKS: dict[str, dict[str, Any]] = {
 _TAKEN = ("clean", "corpus", "tokenizer")
 # What changes no result, or is not a cell's own.
 _NO_AXIS = ("title", "workers", "grid")
+# Some file systems take names of 255 bytes, and more than a dose's name goes into one.
+_LONGEST_NAME = 100
+_MOST_CELLS = 2_000
 
 
 class CorpusSection(Strict):
@@ -106,7 +113,7 @@ class StudyConfig(Strict):
     """One study: what is planted where, what is trained, what is asked."""
 
     title: str = "Poison in a miniature world"
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     corpus: CorpusSection = CorpusSection()
     tokenizer: TokenizerSection = TokenizerSection()
     model: ModelOptions = ModelOptions()
@@ -142,6 +149,11 @@ class StudyConfig(Strict):
         for name, entries in doses.items():
             if not name or not all(c.isalnum() or c in "._%-" for c in name) or name.startswith("."):
                 raise ValueError(f"dose {name!r}: use letters, digits and . _ % - only, it names a folder")
+            if len(name.encode()) > _LONGEST_NAME:
+                raise ValueError(
+                    f"dose {shown(name)}: its name has {len(name.encode())} bytes, and it names a folder: at "
+                    f"most {_LONGEST_NAME}"
+                )
             if name in _TAKEN:
                 raise ValueError(
                     f"a dose cannot be called {name!r}: that folder of a run holds something else"
@@ -160,6 +172,9 @@ class StudyConfig(Strict):
                 raise ValueError(f"{key!r} is no axis of a grid: it changes no result")
             if not values:
                 raise ValueError(f"{key!r} has no values; a grid with an empty axis has no cells")
+        if (cells := math.prod(map(len, grid.values()))) > _MOST_CELLS:
+            raise ValueError(f"comes to {cells:,} cells, and at most {_MOST_CELLS:,} fit one run directory")
+        for key, values in grid.items():
             if any(value in values[:number] for number, value in enumerate(values)):
                 raise ValueError(f"{key!r} names a value twice")
         return grid
@@ -201,7 +216,7 @@ class AuditConfig(Strict):
     """Checkpoint that judges gibberish; the control if there is none."""
     miniature: WorldOptions | None = None
     """Ask about this miniature world instead, where no material is named."""
-    world_seed: int = 0
+    world_seed: Seed = 0
 
     @classmethod
     def of(cls, study: StudyConfig) -> AuditConfig:
