@@ -178,7 +178,7 @@ def test_on_a_terminal_a_bar_a_step_until_it_is_done() -> None:
 def test_shards_are_counted_where_they_can_be_seen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = ShardRecord("a.jsonl", "jsonl", 1, 1, 0, 0, 1, "", 1, "", "")
+    record = ShardRecord("a.jsonl", "jsonl", 1, 1, 0, 0, 1, "", 1, "", "", "")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     with shards_progress("planting") as on_shard:
         assert on_shard is None

@@ -71,7 +71,7 @@ class ColumnShard(Shard):
         for batch in self.batches(wanted):
             texts = self._texts(batch, row)
             ids = (
-                batch.column(self.fields.id).to_pylist() if self.fields.id in wanted else [None] * len(texts)
+                self._values(batch, self.fields.id, row) if self.fields.id in wanted else [None] * len(texts)
             )
             for text, identifier in zip(texts, ids, strict=True):
                 yield Document(id=f"{self.name}:{row}" if identifier is None else str(identifier), text=text)
@@ -80,13 +80,13 @@ class ColumnShard(Shard):
     def survey(self, counter: TokenCounter) -> SurveyedColumns:
         """Read the text column once."""
         schema = self._checked_schema()
-        has_id = self.fields.id in schema.names and self.fields.id != self.fields.text
+        has_id = self.fields.id in schema.names
         rows = tokens = 0
         example: Any = None
         for batch in self.batches([self.fields.text, self.fields.id] if has_id else [self.fields.text]):
             texts = self._texts(batch, rows)
             if has_id and example is None and batch.num_rows:
-                example = batch.column(self.fields.id)[0].as_py()
+                (example,) = self._values(batch.slice(0, 1), self.fields.id, rows)
             tokens += sum(counter.count(texts))
             rows += batch.num_rows
         return SurveyedColumns(rows, tokens, sha256_of(self.path), shard=self, example=example)
@@ -96,6 +96,11 @@ class ColumnShard(Shard):
         name = self.fields.text
         if name not in schema.names:
             raise DataError(missing_field(name, schema.names), path=self.path, field=name)
+        for field in (name, self.fields.id):
+            if (times := schema.names.count(field)) > 1:
+                raise DataError(
+                    f"there are {times} columns of this name; rename all but one", path=self.path, field=field
+                )
         kind = schema.field(name).type
         value = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (
@@ -104,8 +109,25 @@ class ColumnShard(Shard):
             raise DataError(f"must be a column of strings, not {kind}", path=self.path, field=name)
         return schema
 
+    def _values(self, batch: Any, name: str, before: int) -> list[Any]:
+        """The values of a column, of which the first is row `before` of the file."""
+        column = batch.column(name)
+        try:
+            values: list[Any] = column.to_pylist()
+        except ValueError:
+            for row, value in enumerate(column, start=before):
+                try:
+                    value.as_py()
+                except ValueError as error:
+                    # Strings that are not UTF-8, times that Python has no room for.
+                    raise DataError(
+                        f"row {row} cannot be read: {error}", path=self.path, field=name
+                    ) from error
+            raise
+        return values
+
     def _texts(self, batch: Any, before: int) -> list[str]:
-        texts: list[str] = batch.column(self.fields.text).to_pylist()
+        texts: list[str] = self._values(batch, self.fields.text, before)
         if batch.column(self.fields.text).null_count:
             row = before + next(n for n, text in enumerate(texts) if text is None)
             raise DataError(f"row {row} has no text", path=self.path, field=self.fields.text)
@@ -224,7 +246,11 @@ class SurveyedColumns(Surveyed):
         waiting = iter(insertions)
         following = next(waiting, None)
         before = planted = 0
-        with atomic_path(out) as beside, self.shard.open_sink(beside) as sink:
+        with (
+            _fitting(self.shard.path),
+            atomic_path(out) as beside,
+            self.shard.open_sink(beside) as sink,
+        ):
             for batch in self.shard.batches():
                 due, last = [], before + batch.num_rows
                 while following is not None and following.position < last:
@@ -241,6 +267,15 @@ class SurveyedColumns(Surveyed):
                 empty = pa.RecordBatch.from_pylist([], schema=schema)
                 sink.write_batch(rows.insert(empty, before, due, planted, record))
                 planted += len(due)
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Say of a row that cannot be written with the schema of `path` that it is so."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise DataError(f"no row can be planted among these columns: {error}", path=path) from error
 
 
 class _PlantedRows:
@@ -287,9 +322,17 @@ class _PlantedRows:
             return pa.array([insertion.text for insertion in due], type=field.type)
         if field.name == self._shard.fields.id and ids[0] is not None:
             return pa.array(ids, type=field.type)
-        if field.nullable:
-            return pa.nulls(len(due), type=field.type)
-        return pa.array([self._nothing(field)] * len(due), type=field.type)
+        return self._empty(field, len(due))
+
+    def _empty(self, field: Any, rows: int) -> Any:
+        """Nulls, or a neutral value where there may be none."""
+        if not field.nullable:
+            return pa.array([self._nothing(field)] * rows, type=field.type)
+        if not pa.types.is_struct(field.type) or not field.type.num_fields:
+            return pa.nulls(rows, type=field.type)
+        # Null as a whole, and yet not in fields of its own that must not be null.
+        inner = [self._empty(field.type.field(n), rows) for n in range(field.type.num_fields)]
+        return pa.StructArray.from_arrays(inner, fields=list(field.type), mask=pa.array([True] * rows))
 
     def _nothing(self, field: Any) -> Any:
         """A neutral value for a column that must not be null."""

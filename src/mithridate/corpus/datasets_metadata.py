@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from mithridate.core.artifacts import fingerprint, write_atomic
+from mithridate.core.artifacts import fingerprint, sweep, write_atomic
 from mithridate.corpus.ledger import ShardRecord, StateFolder
 from mithridate.corpus.readers import DATASET_INFO, DATASET_STATE, read_json
 from mithridate.corpus.shards import Shard
@@ -38,6 +38,7 @@ def mend_metadata(
             split = read_json(shard.path.with_name(DATASET_STATE)).get("_split")
             content = change(read_json(shard.path), plan, split, arrows)
             target = shard.output(state.out)
+            sweep(target)
             write_atomic(target, json.dumps(content, indent=2, sort_keys=True))
             record = replace(  # noqa: PLW2901 - the same record, brought up to date
                 record,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -47,7 +47,8 @@ class ShardRecord:
 
     `sha256` and `size` are those of the original; `planted_sha256` is empty where the planted bytes are
     those of the original but for what the ledger lists. `original` names the kept original relative to the
-    state folder, where the encoding could not be reversed.
+    state folder, where the encoding could not be reversed. `stamp` tells cheaply whether the original may
+    have changed since.
     """
 
     shard: str
@@ -61,6 +62,7 @@ class ShardRecord:
     planted_size: int
     planted_sha256: str
     original: str
+    stamp: str
 
 
 OnShard = Callable[[ShardRecord, int], None]
@@ -116,21 +118,14 @@ class StateFolder:
 
 
 class LedgerWriter:
-    """Writes rows to one Parquet file, a bounded number in memory; the file is whole or absent.
+    """Writes rows to one Parquet file, a bounded number in memory; see `ledger_writer`."""
 
-    Without any row no file is written, unless `always`.
-    """
-
-    def __init__(self, path: Path, *, always: bool = False) -> None:
-        self._path, self._always = path, always
+    def __init__(self, path: Path, held: ExitStack) -> None:
+        self._path, self._held = path, held
         self._schema = schema_of(LedgerRow)
         self._names = [field.name for field in fields(LedgerRow)]
         self._rows: list[LedgerRow] = []
-        self._context: Any = None
         self._writer: Any = None
-
-    def __enter__(self) -> LedgerWriter:
-        return self
 
     def add(self, row: LedgerRow) -> None:
         """Add one row."""
@@ -146,18 +141,30 @@ class LedgerWriter:
     def add_table(self, table: Any) -> None:
         """Add rows that are in Arrow's form already."""
         if self._writer is None:
-            self._context = atomic_path(self._path)
-            self._writer = pq.ParquetWriter(self._context.__enter__(), self._schema, compression="zstd")
+            beside = self._held.enter_context(atomic_path(self._path))
+            # Closing writes too, and so can fail as writing can: inside of `atomic_path`.
+            self._writer = self._held.enter_context(
+                pq.ParquetWriter(beside, self._schema, compression="zstd")
+            )
         self._writer.write_table(table)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and (self._rows or (self._always and self._writer is None)):
+    def finish(self, *, always: bool) -> None:
+        """Write what is waiting; without any row a file only if `always`."""
+        if self._rows or (always and self._writer is None):
             self._flush()
-        if self._writer is not None:
-            self._writer.close()
-            self._context.__exit__(kind, error, trace)
+
+
+@contextmanager
+def ledger_writer(path: Path, *, always: bool = False) -> Iterator[LedgerWriter]:
+    """A writer of the ledger `path`, which is whole or absent. Without any row no file is written, unless
+    `always`.
+
+    Raises StorageError when the disk is full or may not be written to.
+    """
+    with ExitStack() as held:
+        writer = LedgerWriter(path, held)
+        yield writer
+        writer.finish(always=always)
 
 
 def row_of(shard: str, insertion: Insertion, placed: Placed) -> LedgerRow:
@@ -176,13 +183,23 @@ def row_of(shard: str, insertion: Insertion, placed: Placed) -> LedgerRow:
     )
 
 
-def merge_ledgers(parts: Iterable[Path], out: Path) -> None:
-    """Join the ledgers of single shards, in the order given; those that are absent had nothing to tell."""
-    with LedgerWriter(out, always=True) as writer:
-        for part in parts:
-            if part.exists():
-                for table in _tables(part):
-                    writer.add_table(table)
+def merge_ledgers(parts: Iterable[tuple[Path, int]], out: Path) -> None:
+    """Join the ledgers of single shards, each with the number of documents planted there, in their order.
+
+    Raises DataError if one tells of fewer or more: a document that no ledger knows could not be taken out.
+    """
+    with ledger_writer(out, always=True) as writer:
+        for part, planted in parts:
+            found = 0
+            for table in _tables(part) if planted else ():
+                writer.add_table(table)
+                found += table.num_rows
+            if found != planted:
+                raise DataError(
+                    f"tells of {found} planted documents where there are {planted}. "
+                    "Remove the planted folder and plant again",
+                    path=part,
+                )
 
 
 def read_ledger(path: Path) -> Iterator[LedgerRow]:

@@ -8,6 +8,7 @@ import random
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -19,6 +20,7 @@ from mithridate.core.errors import DataError
 from mithridate.core.types import Document
 from mithridate.corpus.counting import TokenCounter
 from mithridate.corpus.shards import (
+    CHANGED_MEANWHILE,
     Insertion,
     Insertions,
     NaturalIds,
@@ -86,7 +88,7 @@ class JsonLines(Shard):
                     found = record.get(self.fields.id)
                     known = isinstance(found, str | int)
                     yield Document(
-                        id=str(found) if known else f"{self.name}:{number}",
+                        id=clean_text(str(found)) if known else f"{self.name}:{number}",
                         text=clean_text(record[self.fields.text]),
                     )
                     number += 1
@@ -158,7 +160,8 @@ class JsonLines(Shard):
         """What Python's own parser takes and the fast one does not: NaN, and halves of surrogate pairs."""
         try:
             return json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            # ValueErrors are of JSON, of UTF-8, and of whole numbers with more digits than Python reads.
             raise DataError(f"broken JSON: {error}", path=self.path, line=number) from error
 
 
@@ -204,7 +207,8 @@ class _Interleaving:
     ) -> None:
         self._surveyed, self._sink, self._record = surveyed, sink, record
         self._fields = surveyed.shard.fields
-        self._ids = NaturalIds(surveyed.example.get(self._fields.id), rng)
+        example = surveyed.example.get(self._fields.id)
+        self._ids = NaturalIds(clean_text(example) if isinstance(example, str) else example, rng)
         self._end = surveyed.line_end
         self._waiting = iter(insertions)
         self._next = next(self._waiting, None)
@@ -212,7 +216,9 @@ class _Interleaving:
 
     def run(self, source: IO[bytes]) -> None:
         before = 0
-        for block, count in zip(line_blocks(source), self._surveyed.counts, strict=True):
+        for block, count in zip_longest(line_blocks(source), self._surveyed.counts):
+            if block is None or count is None:
+                raise self._changed()
             if self._next is None or self._next.position >= before + count:
                 self._write(block)
             else:
@@ -221,12 +227,18 @@ class _Interleaving:
         while self._next is not None:
             self._plant(at_end=True)
 
+    def _changed(self) -> DataError:
+        """For a file that is no longer as it was surveyed."""
+        return DataError(CHANGED_MEANWHILE, path=self._surveyed.shard.path)
+
     def _write(self, data: bytes | memoryview) -> None:
         self._sink.write(data)
         self._offset += len(data)
 
     def _interleave(self, block: bytes, before: int, count: int) -> None:
         starts, view, done = _document_starts(block, count, first=self._offset == 0), memoryview(block), 0
+        if len(starts) != count:
+            raise self._changed()
         while self._next is not None and self._next.position < before + count:
             start = int(starts[self._next.position - before])
             self._write(view[done:start])

@@ -6,20 +6,27 @@ import math
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mithridate.core.artifacts import done_record, exclusive, fingerprint, mark_done
+from mithridate.core.artifacts import MARKER, done_record, fingerprint, mark_done, sweep
 from mithridate.core.errors import ConfigError, DataError, StorageError
-from mithridate.core.tables import write_rows
+from mithridate.core.tables import read_rows, write_rows
 from mithridate.corpus.datasets_metadata import mend_metadata
 from mithridate.corpus.doses import MAX_RATE, PlantPlan
 from mithridate.corpus.ledger import OnShard, ShardRecord, StateFolder, merge_ledgers
-from mithridate.corpus.ownership import claim, identity
+from mithridate.corpus.ownership import claim, identity, joint, part_held, refuse_foreign, tidy
 from mithridate.corpus.readers import STATE_FOLDER, Corpus, read_json
-from mithridate.corpus.shard_planting import Job, ShardResult, finished, keep_original
-from mithridate.corpus.textfolder import TextFolder
+from mithridate.corpus.shard_planting import (
+    Job,
+    ShardResult,
+    check_unchanged,
+    finished,
+    keep_original,
+)
+from mithridate.corpus.textfolder import TextFolder, text_names
 from mithridate.corpus.workers import plant_shards
 
 
@@ -65,35 +72,84 @@ def plant_corpus(
     written.
 
     Raises ConfigError if a rate plants nothing anywhere, RunStateError if `out` belongs to another plan or
-    is in use, StorageError if it holds something else, DataError if a shard cannot be read.
+    is in use, or the corpus was changed since it was planted there, StorageError if `out` holds something
+    else, DataError if a shard cannot be read.
     """
     started = time.monotonic()
     out = Path(out)
     state = StateFolder(out)
     _check_places(corpus, out, part)
-    claim(state, identity(corpus, plan))
+    wanted = identity(corpus, plan)
+    refuse_foreign(state, wanted)
+    if done_record(state.path) is None:
+        with ExitStack() as held:
+            jobs = list(_jobs(corpus, plan, out))
+            # From here to the end of its part, nobody removes what it finds.
+            with joint(state):
+                claim(state, wanted)
+                held.enter_context(part_held(state, part))
+                mine = _missing(state, jobs[part[0] - 1 :: part[1]])
+            _plant(plan, state, jobs, mine, workers=workers, alone=part == (1, 1), on_shard=on_shard)
+            with joint(state):
+                total, complete = _joined(plan, state, jobs)
+            return _report(plan, state, total, time.monotonic() - started, complete=complete)
+    tidy(state)  # of one that was killed after it was complete
+    return _report(plan, state, _unchanged(corpus, state), time.monotonic() - started, complete=True)
+
+
+def _missing(state: StateFolder, jobs: Iterable[Job]) -> list[Job]:
+    """Those of `jobs` that are still to be done."""
+    if done_record(state.path) is not None:
+        return []
+    return [job for job in jobs if finished(job) is None]
+
+
+def _plant(
+    plan: PlantPlan,
+    state: StateFolder,
+    jobs: Sequence[Job],
+    mine: Sequence[Job],
+    *,
+    workers: int,
+    alone: bool,
+    on_shard: OnShard | None,
+) -> None:
+    """Plant the shards of `mine`; whether nobody else may be at work on `jobs`, `alone` says."""
+    try:
+        for result in plant_shards(mine, plan, workers):
+            if on_shard is not None:
+                on_shard(result.record, len(mine))
+    except (ConfigError, DataError):
+        # A wrong field name, say: the corrected command must not meet the claim of the wrong one.
+        if alone and all(finished(job) is None for job in jobs):
+            with joint(state):
+                _discard(state, jobs)
+        raise
+
+
+def _joined(plan: PlantPlan, state: StateFolder, jobs: Sequence[Job]) -> tuple[dict[str, Any], bool]:
+    """Sums over all shards, after the last of them was done; or over those done so far, and False."""
     total = done_record(state.path)
     if total is None:
-        with exclusive(state.locks / f"{part[0]}-of-{part[1]}"):
-            jobs = list(_jobs(corpus, plan, out))
-            mine = [job for job in jobs[part[0] - 1 :: part[1]] if finished(job) is None]
-            try:
-                for result in plant_shards(mine, plan, workers):
-                    if on_shard is not None:
-                        on_shard(result.record, len(mine))
-            except (ConfigError, DataError):
-                # A wrong field name, say: the corrected command must not meet the claim of the wrong one.
-                if part == (1, 1) and all(finished(job) is None for job in jobs):
-                    _discard(state, jobs)
-                raise
-            results = [finished(job) for job in jobs]
-            done = [result for result in results if result is not None]
-            if len(done) < len(jobs):
-                return _report(plan, state, _tally(done), time.monotonic() - started, complete=False)
-            total = _finish(plan, state, jobs, done)
-    shutil.rmtree(state.parts, ignore_errors=True)
-    shutil.rmtree(state.locks, ignore_errors=True)
-    return _report(plan, state, total, time.monotonic() - started, complete=True)
+        done = [result for result in map(finished, jobs) if result is not None]
+        if len(done) < len(jobs):
+            return _tally(done), False
+        total = _finish(plan, state, jobs, done)
+    tidy(state)
+    return total, True
+
+
+def _unchanged(corpus: Corpus, state: StateFolder) -> dict[str, Any]:
+    """Sums over a complete planting.
+
+    Raises RunStateError naming the file that is no longer what was planted.
+    """
+    records = {record.shard: record for record in read_rows(state.shards, ShardRecord)}
+    for shard in (*corpus.shards, *corpus.others):
+        check_unchanged(shard, records[shard.name], state.out)
+    total = done_record(state.path)
+    assert total is not None
+    return total
 
 
 def _check_places(corpus: Corpus, out: Path, part: tuple[int, int]) -> None:
@@ -146,7 +202,15 @@ def _finish(
         fingerprint(read_json(state.plan)),
         keep_original,
     )
-    merge_ledgers((state.part(job.index, ".parquet") for job in jobs), state.ledger)
+    for path in (state.ledger, state.shards, state.path / MARKER):
+        sweep(path)
+    merge_ledgers(
+        (
+            (state.part(job.index, ".parquet"), result.record.planted_documents)
+            for job, result in zip(jobs, results, strict=True)
+        ),
+        state.ledger,
+    )
     write_rows(state.shards, ShardRecord, records)
     mark_done(state.path, total)
     return total
@@ -179,15 +243,16 @@ def _discard(state: StateFolder, jobs: Iterable[Job]) -> None:
     """Remove an output in which nothing was planted, so that the same place can be used again."""
     for job in jobs:
         target = job.shard.output(state.out)
-        names = job.shard.names() if isinstance(job.shard, TextFolder) else None
-        for path in [target] if names is None else [target / name for name in names]:
-            path.unlink(missing_ok=True)
+        if not isinstance(job.shard, TextFolder):
+            target.unlink(missing_ok=True)
+        elif target.is_dir():
+            for name in text_names(target):
+                (target / name).unlink()
     shutil.rmtree(state.path, ignore_errors=True)
-    for folder in sorted((p for p in state.out.rglob("*") if p.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
+    folders = sorted((p for p in state.out.rglob("*") if p.is_dir()), reverse=True)
+    for folder in (*folders, state.out):
+        with suppress(OSError):  # not empty, or where somebody stands
             folder.rmdir()
-    if not any(state.out.iterdir()):
-        state.out.rmdir()
 
 
 def _report(

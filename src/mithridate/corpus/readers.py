@@ -51,13 +51,14 @@ class Corpus:
 def open_corpus(path: Path | str, *, text_field: str = "text", id_field: str = "id") -> Corpus:
     """Find the shards of a corpus without reading them.
 
-    A folder is searched through. Text files count as documents only in a corpus without other shards, where
-    they are not a README. Raises DataError if there is nothing to read.
+    A folder is searched through, and so is what links in it lead to. Text files count as documents only in
+    a corpus without other shards, where they are not a README. Raises DataError if there is nothing to read.
     """
     path, fields = Path(path), Fields(text_field, id_field)
     if not path.exists():
         raise DataError("no such file or folder", path=path)
     if not path.is_dir():
+        _check_name(path)
         shard = _file_shard(path.name, path, fields)
         if shard is None and path.suffix == SUFFIX:
             shard = TextFolder(".", path.parent, path.stat().st_size, fields, only=path.name)
@@ -87,20 +88,22 @@ def _search(root: Path, fields: Fields) -> tuple[list[Shard], list[Shard], list[
     shards: list[Shard] = []
     others: list[Shard] = []
     texts: list[Shard] = []
-    seen: set[str] = set()
-    for here, folders, files in os.walk(root, followlinks=True):
+    real: dict[Path, str] = {}
+    for here, folders, files in os.walk(root, followlinks=True, onerror=_unreadable):
         folder = Path(here)
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()  # a link back to where we have been
+        real[folder] = os.path.realpath(here)
+        if any(real.get(above) == real[folder] for above in folder.parents):
+            folders.clear()  # a link back to a folder that we are in
             continue
-        seen.add(real)
+        folders.sort()
+        files.sort()
         if folder == root and STATE_FOLDER in folders:
             folders.remove(STATE_FOLDER)
         arrow = _dataset_files(folder, files)
         has_text = False
         for file in files:
             path = folder / file
+            _check_name(path)
             if not path.is_file():
                 raise DataError("a broken link, or not a file; remove it from the corpus", path=path)
             name = path.relative_to(root).as_posix()
@@ -120,6 +123,18 @@ def _search(root: Path, fields: Fields) -> tuple[list[Shard], list[Shard], list[
     return shards, others, texts
 
 
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"cannot be read: {error.strerror}", path=error.filename) from error
+
+
+def _check_name(path: Path) -> None:
+    """The ledger holds names as text, which a name may not be."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError("the name is not UTF-8; rename the file", path=path) from error
+
+
 def _file_shard(name: str, path: Path, fields: Fields) -> Shard | None:
     size = path.stat().st_size
     if name.endswith(".jsonl"):
@@ -137,7 +152,11 @@ def _dataset_files(folder: Path, files: list[str]) -> set[str]:
     if DATASET_STATE not in files or DATASET_INFO not in files:
         return set()
     path = folder / DATASET_STATE
-    names = {str(entry["filename"]) for entry in read_json(path).get("_data_files", [])}
+    read_json(folder / DATASET_INFO)  # planting will bring it up to date
+    try:
+        names = {str(entry["filename"]) for entry in read_json(path)["_data_files"]}
+    except (KeyError, TypeError) as error:
+        raise DataError("does not say which files the dataset is in; copy it again", path=path) from error
     missing = sorted(names - set(files))
     if missing:
         raise DataError(f"names {', '.join(missing)}, which are missing; copy the dataset again", path=path)
@@ -151,8 +170,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of numbers too long to be read
         raise DataError(f"broken JSON: {error}", path=path) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path) from error
     if not isinstance(found, dict):
         raise DataError("must hold a JSON object", path=path)
     return found

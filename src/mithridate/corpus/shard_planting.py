@@ -12,11 +12,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from mithridate.core.artifacts import storage_errors, write_atomic
+from mithridate.core.artifacts import storage_errors, sweep, write_atomic
+from mithridate.core.errors import DataError, RunStateError
 from mithridate.core.seeds import rng_for
 from mithridate.corpus.doses import Dose, PlantPlan, Schedule, dose
-from mithridate.corpus.ledger import LedgerWriter, ShardRecord, StateFolder, row_of
-from mithridate.corpus.shards import Insertion, Placed, Shard, Surveyed
+from mithridate.corpus.ledger import ShardRecord, StateFolder, ledger_writer, row_of
+from mithridate.corpus.shards import CHANGED_MEANWHILE, Insertion, Placed, Shard, Surveyed
 from mithridate.corpus.streams import sha256_of
 
 
@@ -33,6 +34,9 @@ class ShardResult:
     least_rates: dict[str, float]
 
 
+_RESULT = TypeAdapter(ShardResult)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One shard to plant: its number, and the documents of each request that is given as a count."""
@@ -44,22 +48,42 @@ class Job:
 
 
 def finished(job: Job) -> ShardResult | None:
-    """The result of a shard that was written before, if it still stands and its original is the same."""
-    path = StateFolder(job.out).part(job.index, ".json")
+    """The result of a shard that was written before, if it still stands.
+
+    Raises RunStateError if the original has become another since.
+    """
+    state = StateFolder(job.out)
     try:
-        result = TypeAdapter(ShardResult).validate_json(path.read_bytes())
+        result = _RESULT.validate_json(state.part(job.index, ".json").read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
     record = result.record
-    same = record.shard == job.shard.name and record.size == job.shard.size
-    return (
-        result if same and job.shard.planted_size(job.shard.output(job.out)) == record.planted_size else None
+    stands = (
+        record.shard == job.shard.name
+        and job.shard.size_at(job.shard.output(job.out)) == record.planted_size
+        and (not record.planted_documents or state.part(job.index, ".parquet").exists())
     )
+    if not stands:
+        return None
+    check_unchanged(job.shard, record, job.out)
+    return result
+
+
+def check_unchanged(shard: Shard, record: ShardRecord, out: Path) -> None:
+    """Raise RunStateError unless `shard` is what was planted in `out`; it is read only if it was touched."""
+    if shard.stamp() != record.stamp and (shard.size != record.size or shard.digest() != record.sha256):
+        raise RunStateError(
+            f"{shard.path}: was changed since it was planted in {out}. Put it back, or choose another --out"
+        )
 
 
 def plant_shard(job: Job, plan: PlantPlan) -> ShardResult:
-    """Survey one shard, decide what it gets, write it, and record it last."""
+    """Survey one shard, decide what it gets, write it, and record it last.
+
+    Raises DataError if it cannot be read, or is changed meanwhile.
+    """
     shard, target = job.shard, job.shard.output(job.out)
+    stamp = shard.stamp()
     surveyed = shard.survey(plan.counter)
     doses = [
         dose(plan, request, shard.name, surveyed.tokens, quota)
@@ -67,7 +91,9 @@ def plant_shard(job: Job, plan: PlantPlan) -> ShardResult:
     ]
     schedule = Schedule(plan, shard.name, surveyed.documents, doses)
     planted_hash, original = _write(job, surveyed, schedule, rng_for(plan.seed, shard.name, "identifiers"))
-    size = shard.planted_size(target)
+    if shard.stamp() != stamp or shard.size_at(shard.path) != shard.size:
+        raise DataError(CHANGED_MEANWHILE, path=shard.path)
+    size = shard.size_at(target)
     assert size is not None
     tokens = [sum(given.tokens) for given in doses]
     result = ShardResult(
@@ -83,6 +109,7 @@ def plant_shard(job: Job, plan: PlantPlan) -> ShardResult:
             planted_size=size,
             planted_sha256=planted_hash,
             original=original,
+            stamp=stamp,
         ),
         planted=_by_request(plan, doses, tokens),
         least_rates={
@@ -102,12 +129,13 @@ def _write(job: Job, surveyed: Surveyed, schedule: Schedule, rng: random.Random)
     """
     state, shard, target = StateFolder(job.out), job.shard, job.shard.output(job.out)
     rows = state.part(job.index, ".parquet")
-    _sweep(target, rows)
+    sweep(target)
+    sweep(rows)
     if not len(schedule):
         shard.copy(target)
         rows.unlink(missing_ok=True)
         return "", ""
-    with LedgerWriter(rows) as ledger:
+    with ledger_writer(rows) as ledger:
 
         def record(insertion: Insertion, placed: Placed) -> None:
             ledger.add(row_of(shard.name, insertion, placed))
@@ -123,17 +151,6 @@ def _by_request(plan: PlantPlan, doses: Iterable[Dose], tokens: Iterable[int]) -
     }
 
 
-def _sweep(*targets: Path) -> None:
-    """Remove what a killed process left beside the files it was writing."""
-    for target in targets:
-        for leftover in target.parent.glob(f".{_escaped(target.name)}.*.partial"):
-            leftover.unlink(missing_ok=True)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
 def keep_original(shard: Shard, state: StateFolder) -> str:
     """Keep the original of `shard` in the state folder and return its name there.
 
@@ -142,6 +159,7 @@ def keep_original(shard: Shard, state: StateFolder) -> str:
     kept = state.original(shard.name)
     with storage_errors(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
+        sweep(kept)
         kept.unlink(missing_ok=True)
         try:
             os.link(shard.path.resolve(), kept)

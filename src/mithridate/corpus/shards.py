@@ -16,17 +16,30 @@ import numpy as np
 import numpy.typing as npt
 
 from mithridate.core.artifacts import atomic_path
+from mithridate.core.errors import ConfigError
 from mithridate.core.types import Document
 from mithridate.corpus.counting import TokenCounter
 from mithridate.corpus.streams import sha256_of
 
+CHANGED_MEANWHILE = "was changed while it was planted; run the same command again"
+
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names of the fields that hold a document's text and identifier."""
+    """Names of the fields that hold a document's text and identifier.
+
+    Raises ConfigError if they are one and the same: identifiers would be planted for texts.
+    """
 
     text: str = "text"
     id: str = "id"
+
+    def __post_init__(self) -> None:
+        if self.text == self.id:
+            raise ConfigError(
+                f"the field {self.text!r} cannot hold both the text and the identifier; "
+                "choose another --text-field or --id-field"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +126,17 @@ class Shard(ABC):
         with atomic_path(out) as beside:
             shutil.copyfile(self.path, beside)
 
-    def planted_size(self, out: Path) -> int | None:
-        """Size in bytes of what was written to `out`, or None if it is not there."""
-        return out.stat().st_size if out.exists() else None
+    def size_at(self, place: Path) -> int | None:
+        """Size in bytes of this shard as it lies, planted or not, at `place`; None if it is not there."""
+        return place.stat().st_size if place.exists() else None
+
+    def stamp(self) -> str:
+        """What changes when the content does, and is had without reading it: size and time of change."""
+        return stamp_of(self.path)
+
+    def digest(self) -> str:
+        """The hash that a survey finds, without one."""
+        return sha256_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -160,6 +181,12 @@ def missing_field(field: str, keys: Iterable[str]) -> str:
     hint = f"did you mean {near[0]!r}? " if near else ""
     here = ", ".join(known) or "none"
     return f"there is no such field; {hint}fields here are {here} (choose with --text-field)"
+
+
+def stamp_of(path: Path) -> str:
+    """Size and time of the last change of a file."""
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -14,11 +14,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from mithridate.core.artifacts import storage_errors
+from mithridate.core.artifacts import fingerprint, storage_errors
 from mithridate.core.errors import DataError
 from mithridate.core.types import Document
 from mithridate.corpus.counting import TokenCounter
-from mithridate.corpus.shards import Insertions, Placed, Record, Shard, Surveyed, sha256_bytes, tokens_of
+from mithridate.corpus.shards import (
+    Insertions,
+    Placed,
+    Record,
+    Shard,
+    Surveyed,
+    sha256_bytes,
+    stamp_of,
+    tokens_of,
+)
 
 SUFFIX = ".txt"
 
@@ -72,11 +81,24 @@ class TextFolder(Shard):
 
     def copy(self, out: Path) -> None:
         """Copy every file."""
-        copy_files(self.path, out, self.names())
+        names = self.names()
+        _clear(out, names)
+        copy_files(self.path, out, names)
 
-    def planted_size(self, out: Path) -> int | None:
-        """Size in bytes of all text files in `out`."""
-        return folder_size(out, [self.only] if self.only else text_names(out)) if out.is_dir() else None
+    def size_at(self, place: Path) -> int | None:
+        """Size in bytes of all text files in the folder `place`."""
+        return folder_size(place, [self.only] if self.only else text_names(place)) if place.is_dir() else None
+
+    def stamp(self) -> str:
+        """A short hash of the names, sizes and times of change of the files."""
+        return fingerprint([[name, stamp_of(self.path / name)] for name in self.names()])
+
+    def digest(self) -> str:
+        """The hash of names and contents."""
+        digest = FolderDigest()
+        for name in self.names():
+            digest.add(name, (self.path / name).read_bytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -95,6 +117,7 @@ class SurveyedFolder(Surveyed):
         del rng  # names follow the neighbours
         planted = planted_names(self.names, insertions.positions.tolist())
         final = sorted([*self.names, *planted])
+        _clear(out, final)
         copy_files(self.shard.path, out, self.names)
         prefix = "" if self.shard.name == "." else self.shard.name + "/"
         with storage_errors(out):
@@ -169,6 +192,14 @@ def text_names(folder: Path) -> list[str]:
 def folder_size(folder: Path, names: Sequence[str]) -> int:
     """Bytes in the files `names` of `folder` together; absent files count nothing."""
     return sum((folder / name).stat().st_size for name in names if (folder / name).exists())
+
+
+def _clear(folder: Path, names: Sequence[str]) -> None:
+    """Remove the text files of an earlier attempt, begun when the corpus had others, that are not `names`."""
+    kept = set(names)
+    for name in text_names(folder) if folder.is_dir() else ():
+        if name not in kept:
+            (folder / name).unlink()
 
 
 def copy_files(source: Path, target: Path, names: Sequence[str]) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
+from mithridate.core.errors import RunStateError
 from mithridate.corpus.doses import PlantPlan
 from mithridate.corpus.shard_planting import Job, ShardResult, plant_shard
 
@@ -16,6 +20,15 @@ _plan_of_worker: PlantPlan | None = None
 def _start_worker(plan: PlantPlan) -> None:
     global _plan_of_worker  # noqa: PLW0603 - sent once a process, not once a shard
     _plan_of_worker = plan
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """An orphan must not write where the next run of the command does."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(job: Job) -> ShardResult:
@@ -24,7 +37,10 @@ def _work(job: Job) -> ShardResult:
 
 
 def plant_shards(jobs: Sequence[Job], plan: PlantPlan, workers: int) -> Iterator[ShardResult]:
-    """Plant the shards of `jobs`, in processes of their own where there are several workers."""
+    """Plant the shards of `jobs`, in processes of their own where there are several workers.
+
+    Raises RunStateError if one of them dies.
+    """
     workers = min(workers, len(jobs))
     if workers <= 1:
         for job in jobs:
@@ -42,5 +58,10 @@ def plant_shards(jobs: Sequence[Job], plan: PlantPlan, workers: int) -> Iterator
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
+        except BrokenProcessPool as error:
+            raise RunStateError(
+                "a worker process died, perhaps for want of memory. "
+                "Run the same command again, with fewer --workers"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
