@@ -71,6 +71,37 @@ def test_a_table_of_other_types(tmp_path: Path, counts: list[str | None]) -> Non
         read_rows(tmp_path / "t.parquet", Row)
 
 
+def test_a_name_that_is_none_of_its_kind(tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.parquet", Row, [Row("a", 1, 0.5, True, Stage.SFT)])
+    table = pq.read_table(tmp_path / "t.parquet")
+    place = table.column_names.index("stage")
+    pq.write_table(table.set_column(place, "stage", pa.array(["sftt"])), tmp_path / "t.parquet")
+    with pytest.raises(
+        DataError, match=r"t\.parquet: does not hold the types of Row: 'sftt' is not a valid Stage"
+    ):
+        read_rows(tmp_path / "t.parquet", Row)
+
+
+def test_a_text_that_is_no_text(tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.parquet", Row, [Row("a", 1, 0.5, True, Stage.SFT)])
+    table = pq.read_table(tmp_path / "t.parquet")
+    bad = pa.array([b"\xff"]).view(pa.string())
+    pq.write_table(table.set_column(0, "name", bad), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="does not hold the types of Row"):
+        read_rows(tmp_path / "t.parquet", Row)
+
+
+def test_a_byte_that_changed_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    write_rows(path, Row, [Row("a", number, number / 7, True, Stage.SFT) for number in range(2000)])
+    shares = pq.ParquetFile(path).metadata.row_group(0).column(2)
+    content = bytearray(path.read_bytes())
+    content[shares.data_page_offset + shares.total_compressed_size // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"t\.parquet: cannot be read as Parquet"):
+        read_rows(path, Row)
+
+
 def test_a_failed_row_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         write_rows(tmp_path / "t.parquet", Row, [object()])

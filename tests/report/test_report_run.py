@@ -54,7 +54,7 @@ def test_the_summary_may_be_absent(copy: Path) -> None:
     [
         ("summary.json", "{", "is not JSON"),
         ("summary.json", '{"tokens": "many"}', "field 'tokens'"),
-        ("study.yaml", "a: [", "is not YAML"),
+        ("study.yaml", "a: [", "line 1: not YAML"),
         ("study.yaml", "- a", "not a study file"),
         ("samples.parquet", "PAR1", "cannot be read as Parquet"),
         ("ledger.parquet", "PAR1", "cannot be read as Parquet"),

@@ -53,30 +53,33 @@ def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> None:
         for name in names:
             columns[name].append(getattr(row, name))
     with atomic_path(path) as beside:
-        pq.write_table(pa.table(columns, schema=schema_of(row_type)), beside, compression="zstd")
+        table = pa.table(columns, schema=schema_of(row_type))
+        pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
 
 
 def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
     """Read what `write_rows` wrote.
 
-    Raises DataError if the file is not Parquet, lacks a column or holds another type in it.
+    Raises DataError if the file is not Parquet, was damaged since, lacks a column or holds in it what its
+    type does not.
     """
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot be read as Parquet: {error}", path=path) from error
     names = [f.name for f in dataclasses.fields(row_type)]  # type: ignore[arg-type]
     missing = [name for name in names if name not in table.column_names]
     if missing:
         raise DataError(f"lacks the columns {', '.join(missing)}", path=path)
     try:
-        table = table.select(names).cast(schema_of(row_type))
-    except (ValueError, pa.ArrowNotImplementedError) as error:
+        records = table.select(names).cast(schema_of(row_type)).to_pylist()
+        enums = _enums(row_type)
+        return [
+            row_type(
+                **record
+                | {name: kind(record[name]) for name, kind in enums.items() if record[name] is not None}
+            )
+            for record in records
+        ]
+    except (ValueError, pa.ArrowException) as error:
         raise DataError(f"does not hold the types of {row_type.__name__}: {error}", path=path) from error
-    enums = _enums(row_type)
-    return [
-        row_type(
-            **record | {name: kind(record[name]) for name, kind in enums.items() if record[name] is not None}
-        )
-        for record in table.to_pylist()
-    ]

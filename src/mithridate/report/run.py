@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mithridate.core.errors import DataError, RunStateError
+from mithridate.core.errors import ConfigError, DataError, RunStateError, shown
+from mithridate.core.metrics import UTILITY
 from mithridate.core.run_files import CURVES, LEDGER, MEASUREMENTS, SAMPLES, STUDY, SUMMARY, CurveRow
 from mithridate.core.tables import read_rows
 from mithridate.core.types import Measurement, Sample
+from mithridate.core.yaml_text import load_yaml
 
 REQUIRED = {
     STUDY: "the resolved study",
@@ -25,6 +26,9 @@ REQUIRED = {
     SAMPLES: "the judged answers",
     MEASUREMENTS: "the figures",
 }
+
+
+_ANEW = "Put it back as the run wrote it: `mithridate run --dry-run` with the study's own file prints it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,14 @@ class RunData:
         """
         require_complete(folder, REQUIRED)
         study_text = (folder / STUDY).read_text(encoding="utf-8", errors="replace")
+        study = _study(study_text, folder / STUDY)
+        measurements = read_measurements(folder)
+        _require_same_study(study, measurements, folder / STUDY)
         return cls(
             folder=folder,
             study_text=study_text,
-            study=_study(study_text, folder / STUDY),
-            measurements=tuple(read_rows(folder / MEASUREMENTS, Measurement)),
+            study=study,
+            measurements=tuple(measurements),
             samples=tuple(read_rows(folder / SAMPLES, Sample)),
             curves=tuple(read_rows(folder / CURVES, CurveRow)),
             planted=tuple(read_planted(folder / LEDGER)),
@@ -103,7 +110,13 @@ class RunData:
 def read_measurements(folder: Path) -> list[Measurement]:
     """Only the figures of a run; RunStateError if it has none yet."""
     require_complete(folder, {MEASUREMENTS: REQUIRED[MEASUREMENTS]})
-    return read_rows(folder / MEASUREMENTS, Measurement)
+    rows = read_rows(folder / MEASUREMENTS, Measurement)
+    if not rows:
+        raise RunStateError(
+            f"{folder}: {MEASUREMENTS} holds no figure. `mithridate run {folder / STUDY} --out {folder}` "
+            "gathers them anew"
+        )
+    return rows
 
 
 def require_complete(folder: Path, files: Mapping[str, str]) -> None:
@@ -125,8 +138,8 @@ def require_complete(folder: Path, files: Mapping[str, str]) -> None:
 def read_planted(path: Path) -> list[Planted]:
     """The ledger's rows added up by cell (where it has them), dose, attack, kind and template, in order."""
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot be read as Parquet: {error}", path=path) from error
     keys = ["dose", "attack", "kind", "template"]
     if lacking := [column for column in [*keys, "tokens"] if column not in table.column_names]:
@@ -134,7 +147,12 @@ def read_planted(path: Path) -> list[Planted]:
     # A study of several seeds plants once for each; a reader wants what one model saw.
     seeds = len(table.column("seed").unique()) if "seed" in table.column_names else 1
     keys = ["cell", *keys] if "cell" in table.column_names else keys
-    sums = table.group_by(keys).aggregate([("tokens", "sum"), ("tokens", "count")])
+    if not pa.types.is_integer(held := table.schema.field("tokens").type):
+        raise DataError(f"must hold whole numbers, not {held}", path=path, field="tokens")
+    try:
+        sums = table.group_by(keys).aggregate([("tokens", "sum"), ("tokens", "count")])
+    except pa.ArrowException as error:
+        raise DataError(f"cannot be added up by {', '.join(keys)}: {error}", path=path) from error
     rows = [
         Planted(
             cell=str(row.get("cell") or ""),
@@ -152,12 +170,30 @@ def read_planted(path: Path) -> list[Planted]:
 
 def _study(text: str, path: Path) -> Mapping[str, Any]:
     try:
-        study = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"is not YAML: {error}", path=path) from error
+        study = load_yaml(text, "the resolved study")
+    except ConfigError as error:
+        raise DataError(f"{error}. {_ANEW}", path=path) from error
     if not isinstance(study, dict):
-        raise DataError("is not a study file: expected a mapping of settings", path=path)
+        raise DataError(f"is not a study file: expected a mapping of settings. {_ANEW}", path=path)
     return study
+
+
+def _require_same_study(study: Mapping[str, Any], rows: Collection[Measurement], path: Path) -> None:
+    """Raise DataError unless the study names what there are figures of: it may be half a file."""
+    grid = study.get("grid")
+    axes = {str(axis).partition(".")[0] for axis in grid} if isinstance(grid, dict) else set()
+    for section, wanted in (
+        ("attacks", {r.attack for r in rows} - {UTILITY}),
+        ("doses", {r.dose for r in rows} - {""}),
+    ):
+        named = study.get(section)
+        lost = sorted(wanted.difference(named if isinstance(named, dict) else ()))
+        if lost and section not in axes:
+            raise DataError(
+                f"does not name {', '.join(map(shown, lost[:3]))}, of which {MEASUREMENTS} has figures. {_ANEW}",
+                path=path,
+                field=section,
+            )
 
 
 def _summary(path: Path) -> Summary:

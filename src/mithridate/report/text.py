@@ -112,7 +112,7 @@ def name(key: str) -> str:
 
 def percent(value: float | None) -> str:
     """A share as a percentage: whole, with one decimal where it is close to 0 or 100 without being there."""
-    if value is None or math.isnan(value):
+    if value is None or not math.isfinite(value):
         return "–"
     shown = 100 * value
     near_an_end = 0 < abs(shown) < 2 or 98 < shown < 100
@@ -121,7 +121,7 @@ def percent(value: float | None) -> str:
 
 def span(low: float | None, high: float | None) -> str:
     """An interval of shares, in percent without the sign."""
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
     # Rounded first: -0.4 % is no negative figure once it is printed as 0.
     ends = (round(100 * low), round(100 * high))
@@ -139,14 +139,14 @@ def p_value(p: float | None) -> str:
 
 def number(value: float | None) -> str:
     """A figure that is no share, to three significant digits."""
-    if value is None or math.isnan(value):
+    if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def rate(value: float | None) -> str:
     """A planting rate, in percent to three significant digits."""
-    return "–" if value is None else f"{100 * value:.3g}%"
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.3g}%"
 
 
 def duration(seconds: float) -> str:
