@@ -43,13 +43,15 @@ class Contrast:
 def contrast(cells: Mapping[Key, Estimate], about: Key, tests: int = 1) -> Contrast | None:
     """The contrast for the poisoned arm's cell `about`, or None where a twin or the paired test is missing.
 
-    Only seeds that both twins have count. `tests` is the number of attacks tested together, for the power.
+    Only seeds that both twins have count, with figures that are shares at all. `tests` is the number of
+    attacks tested together, for the power.
     """
     clean = find(cells, about._replace(arm=Arm.CLEAN.value, dose=""))
     poisoned, paired = cells.get(about), cells.get(about._replace(metric=PAIRED))
     if clean is None or poisoned is None or paired is None:
         return None
-    seeds = [s for s in poisoned.runs if s in clean.runs and s in paired.runs]
+    three = (poisoned, clean, paired)
+    seeds = [s for s in poisoned.runs if all(s in e.runs and 0 <= e.runs[s].value <= 1 for e in three)]
     if not seeds:
         return None
     poisoned, clean = (estimate({s: e.runs[s] for s in seeds}) for e in (poisoned, clean))

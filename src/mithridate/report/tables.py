@@ -75,7 +75,7 @@ def is_share(metric: str) -> bool:
 
 def cell_of(estimate: Estimate | None, metric: str) -> Cell:
     """One figure as text, with its interval and what it rests on."""
-    if estimate is None or math.isnan(estimate.value):
+    if estimate is None or not math.isfinite(estimate.value):
         return Cell("–")
     seeds = len(estimate.runs)
     note = f"n = {estimate.n}" + (f" over {seeds} seeds" if seeds > 1 else "")
@@ -85,7 +85,9 @@ def cell_of(estimate: Estimate | None, metric: str) -> Cell:
         return Cell(number(estimate.value), interval, note)
 
     def scaled(value: float | None) -> float | None:
-        return None if value is None or math.isnan(value) else round(100 * min(1.0, max(0.0, value)), 2)
+        if value is None or not math.isfinite(value):
+            return None
+        return round(100 * min(1.0, max(0.0, value)), 2)
 
     return Cell(
         percent(estimate.value),
