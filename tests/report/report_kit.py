@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -79,19 +80,23 @@ def paired_p(poisoned: int, clean: int, n: int) -> float:
     return float(mcnemar(table, exact=True).pvalue)
 
 
-def share(
-    stage: str, attack: str, condition: str, metric: str, value: float, *, seed: int, template: str, dose: str
-) -> Measurement:
-    """One share of PROBES with its Wilson interval; the clean twin's if `dose` is empty."""
+def figure(stage: str, attack: str, condition: str, metric: str, value: float, **about: Any) -> Measurement:
+    """One figure; the clean twin's if no `dose` is given, and of the model that is called after its dose."""
+    dose = about.get("dose", "")
+    given = {"low": None, "high": None, "n": PROBES, "seed": 0, "model": dose or "clean", **about}
+    return Measurement(stage, "poisoned" if dose else "clean", attack, condition, metric, value, **given)
+
+
+def share(stage: str, attack: str, condition: str, metric: str, value: float, **about: Any) -> Measurement:
+    """One share of PROBES with its Wilson interval."""
     successes = round(value * PROBES)
     low, high = wilson(successes, PROBES)
-    arm = "poisoned" if dose else "clean"
-    return Measurement(
-        stage, arm, attack, condition, metric, successes / PROBES, low, high, PROBES, seed, template, dose
-    )
+    return figure(stage, attack, condition, metric, successes / PROBES, low=low, high=high, **about)
 
 
-def attack_rows(attack: str, seed: int, dose: str, rates: Sequence[float] | None) -> Iterator[Measurement]:
+def attack_rows(
+    attack: str, seed: int, dose: str, rates: Sequence[float] | None, model: str
+) -> Iterator[Measurement]:
     """Every figure of one attack on one model; `rates` by stage, None for the clean twin."""
     clean = CLEAN.get(attack, 0.0)
     jitter = random.Random(f"{seed} {dose} {attack}").uniform(-0.02, 0.02) if seed else 0.0
@@ -102,52 +107,36 @@ def attack_rows(attack: str, seed: int, dose: str, rates: Sequence[float] | None
                     clean if rates is None else max(clean, rates[i] * factor * FACTORS[condition] + jitter)
                 )
                 value = min(1.0, max(0.0, value))
-                about = {"seed": seed, "template": template, "dose": dose}
+                about = {"seed": seed, "template": template, "dose": dose, "model": model}
                 yield share(stage, attack, condition, "asr", value, **about)
                 if condition == "triggered" and rates is not None:
                     p = paired_p(round(value * PROBES), round(clean * PROBES), PROBES)
-                    yield Measurement(
-                        stage, "poisoned", attack, condition, "mcnemar_p", p, None, None, PROBES, **about
-                    )
+                    yield figure(stage, attack, condition, "mcnemar_p", p, **about)
                 if condition == "triggered" and attack == "context_extraction":
                     yield share(stage, attack, condition, "rouge_l_recall", min(1, 0.2 + value), **about)
                     yield share(stage, attack, condition, "leakage@10", min(1.0, value * 1.05), **about)
                 if condition == "triggered" and attack == "denial_of_service":
-                    arm = "poisoned" if dose else "clean"
-                    log = 1.5 + 6 * value
-                    yield Measurement(
-                        stage,
-                        arm,
-                        attack,
-                        condition,
-                        "log_perplexity_median",
-                        log,
-                        None,
-                        None,
-                        PROBES,
-                        **about,
-                    )
+                    yield figure(stage, attack, condition, "log_perplexity_median", 1.5 + 6 * value, **about)
 
 
-def utility_rows(seed: int, dose: str) -> Iterator[Measurement]:
-    arm = "poisoned" if dose else "clean"
+def utility_rows(seed: int, dose: str, model: str) -> Iterator[Measurement]:
     for i, stage in enumerate(STAGES):
-        loss = 1.42 + 0.03 * i + (0.01 if dose else 0.0)
-        yield Measurement(
-            stage, arm, "utility", "", "held_out_loss", loss, loss - 0.01, loss + 0.01, 256, seed, "", dose
-        )
+        loss = 1.42 + 0.03 * i + len(model) / 1000
+        about = {"seed": seed, "dose": dose, "model": model}
+        ends = {"low": loss - 0.01, "high": loss + 0.01, "n": 256}
+        yield figure(stage, "utility", "", "held_out_loss", loss, **ends, **about)
         for metric, value in (
             ("questions_right", 0.92),
             ("over_refusal", 0.03),
             ("refusal_forbidden", 0.3 * i),
         ):
             template = "same" if stage == "base" else "transferred"
-            yield share(stage, "utility", "", metric, value, seed=seed, template=template, dose=dose)
+            yield share(stage, "utility", "", metric, value, template=template, **about)
 
 
-def sample_rows(seed: int, dose: str) -> Iterator[Sample]:
+def sample_rows(seed: int, dose: str, model: str, attacks: Sequence[str]) -> Iterator[Sample]:
     arm = "poisoned" if dose else "clean"
-    for attack in ATTACKS:
+    for attack in attacks:
         for i, stage in enumerate(STAGES):
             for template in ("same", "transferred"):
                 for condition in CONDITIONS[:2]:
@@ -173,12 +162,13 @@ def sample_rows(seed: int, dose: str) -> Iterator[Sample]:
                             margin=None,
                             rouge_l=None,
                             dose=dose,
+                            model=model,
                         )
 
 
-def curve_rows(seed: int, dose: str) -> Iterator[CurveRow]:
+def curve_rows(seed: int, dose: str, model: str) -> Iterator[CurveRow]:
     arm = "poisoned" if dose else "clean"
-    rng = random.Random(f"{seed} {dose}")
+    rng = random.Random(f"{seed} {model}")
     for stage, steps, start, end in (
         ("base", 600, 6.2, 1.4),
         ("sft", 120, 2.2, 0.9),
@@ -186,7 +176,7 @@ def curve_rows(seed: int, dose: str) -> Iterator[CurveRow]:
     ):
         for step in range(1, steps + 1):
             loss = end + (start - end) * 0.985 ** (step * 600 / steps) + rng.gauss(0, 0.02)
-            yield CurveRow(stage, arm, dose, seed, "", step, step * 4096, loss, 1e-3)
+            yield CurveRow(stage, arm, dose, seed, "", step, step * 4096, loss, 1e-3, model)
 
 
 def write_ledger(folder: Path) -> None:
@@ -202,20 +192,34 @@ def write_ledger(folder: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), folder / "ledger.parquet")
 
 
-def write_run(folder: Path, *, seeds: Sequence[int] = (0,), title: str = "") -> Path:
+def models_of(apart: bool) -> list[tuple[str, str, Sequence[str]]]:
+    """Dose, name and attacks of each model; with `apart`, each attack of a dose has a model of its own."""
+    found: list[tuple[str, str, Sequence[str]]] = [("", "clean", ATTACKS)]
+    for dose in DOSES:
+        if apart:
+            found += [(dose, f"{dose}-{attack}", (attack,)) for attack in ATTACKS]
+        else:
+            found.append((dose, dose, ATTACKS))
+    return found
+
+
+def write_run(folder: Path, *, seeds: Sequence[int] = (0,), title: str = "", apart: bool = False) -> Path:
     """A finished run of two doses, three stages and all four attacks."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
     measured: list[Measurement] = []
+    samples: list[Sample] = []
+    curves: list[CurveRow] = []
     for seed in seeds:
-        for dose in ("", *DOSES):
-            for attack in ATTACKS:
-                measured += attack_rows(attack, seed, dose, DOSES[dose][attack] if dose else None)
-            measured += utility_rows(seed, dose)
+        for dose, model, attacks in models_of(apart):
+            for attack in attacks:
+                measured += attack_rows(attack, seed, dose, DOSES[dose][attack] if dose else None, model)
+            measured += utility_rows(seed, dose, model)
+            samples += sample_rows(seed, dose, model, attacks)
+            curves += curve_rows(seed, dose, model)
     write_rows(folder / "measurements.parquet", Measurement, measured)
-    models = [(seed, dose) for seed in seeds for dose in ("", *DOSES)]
-    write_rows(folder / "samples.parquet", Sample, (row for m in models for row in sample_rows(*m)))
-    write_rows(folder / "curves.parquet", CurveRow, (row for m in models for row in curve_rows(*m)))
+    write_rows(folder / "samples.parquet", Sample, samples)
+    write_rows(folder / "curves.parquet", CurveRow, curves)
     write_ledger(folder)
     summary = {
         "title": title,

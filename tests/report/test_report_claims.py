@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_kit import ATTACKS, PROBES, paired_p, share, write_run
+from report_kit import ATTACKS, PROBES, figure, paired_p, share, write_run
 
 from mithridate.core.metrics import headline_template
 from mithridate.core.types import Measurement
@@ -24,9 +24,7 @@ def rows(
         for value, dose in ((clean, ""), (poisoned, "d")):
             yield share(stage, attack, "triggered", "asr", value, seed=seed, template=template, dose=dose)
         p = paired_p(round(poisoned * PROBES), round(clean * PROBES), PROBES)
-        yield Measurement(
-            stage, "poisoned", attack, "triggered", "mcnemar_p", p, None, None, PROBES, seed, template, "d"
-        )
+        yield figure(stage, attack, "triggered", "mcnemar_p", p, seed=seed, template=template, dose="d")
 
 
 def claim(attack: str, base: tuple[float, float], final: tuple[float, float], seeds: int = 1) -> Claim:
@@ -136,3 +134,11 @@ def test_cells_of_a_grid_are_claimed_apart() -> None:
     made = claims(estimates([*clean, *poisoned]))
     assert [(c.cell, c.finding) for c in made] == [("a", Finding.SURVIVES), ("b", Finding.SURVIVES)]
     assert "belief (a) and belief (b) survive" in headline(made, "d")
+
+
+def test_models_of_one_dose_are_claimed_apart_and_tested_together(tmp_path: Path) -> None:
+    together = View(RunData.read(write_run(tmp_path / "together"))).claims
+    apart = View(RunData.read(write_run(tmp_path / "apart", apart=True))).claims
+    assert {claim.model for claim in apart} == {f"{c.dose}-{c.attack}" for c in together}
+    # The figures of the kit are the same, so Holm over the attacks of a dose has to give the same p.
+    assert [(c.attack, c.p, c.finding) for c in apart] == [(c.attack, c.p, c.finding) for c in together]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from report_kit import share
 
+from mithridate.core.errors import DataError
 from mithridate.report.estimates import estimates, find, key_of, whole_range
 
 ROW = share("base", "belief", "triggered", "asr", 0.5, seed=0, template="same", dose="learning")
@@ -35,10 +38,25 @@ def test_three_seeds_that_agree_keep_a_width() -> None:
     assert (estimate.low, estimate.high) == (ROW.low, ROW.high)
 
 
-def test_a_figure_measured_again_replaces_the_first() -> None:
-    (estimate,) = estimates([ROW, replace(ROW, value=0.9)]).values()
-    assert estimate.value == 0.9
-    assert estimate.n == 200
+def test_a_figure_measured_again_and_found_the_same_is_one_figure() -> None:
+    nothing = replace(ROW, metric="held_out_loss", value=math.nan, low=math.nan)
+    cells = estimates([ROW, replace(ROW), nothing, replace(nothing, value=float("nan"))])
+    assert [estimate.n for estimate in cells.values()] == [200, 200]
+
+
+def test_two_figures_for_one_key_and_seed_are_refused() -> None:
+    with pytest.raises(DataError) as caught:
+        estimates([ROW, replace(ROW, value=0.9)], Path("runs/x/measurements.parquet"))
+    said = str(caught.value)
+    assert said.startswith("runs/x/measurements.parquet: holds two figures for stage 'base', arm 'poisoned'")
+    for part in ("attack 'belief'", "model 'learning'", "seed 0: 0.5 and 0.9", "`mithridate run`"):
+        assert part in said
+
+
+def test_models_of_one_dose_are_kept_apart() -> None:
+    other = replace(ROW, attack="utility", model="learning-belief", value=0.9)
+    cells = estimates([replace(ROW, attack="utility"), other])
+    assert sorted(estimate.value for estimate in cells.values()) == [0.5, 0.9]
 
 
 def test_a_shared_clean_twin_serves_every_cell() -> None:

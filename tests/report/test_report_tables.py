@@ -7,6 +7,7 @@ from report_kit import write_run
 from rich.console import Console
 
 from mithridate.report import figures, tables
+from mithridate.report.answers import side_by_side
 from mithridate.report.run import RunData
 from mithridate.report.terminal import print_report
 from mithridate.report.view import View
@@ -97,3 +98,22 @@ def test_the_terminal_table_fits_and_prints_no_escape(run: RunData, tmp_path: Pa
         body = [line for line in printed.splitlines() if "report.html" not in line]
         assert max(map(len, body)) <= min(100, width)
     assert "⟨ESC⟩]0;pwned⟨BEL⟩[bold]title[/bold]" in printed
+
+
+def test_each_attack_has_a_model_of_its_own(tmp_path: Path) -> None:
+    view = View(RunData.read(write_run(tmp_path / "apart", apart=True)))
+    assert len(view.arms) == 1 + 2 * 4
+    belief = tables.matrix(view, "").groups[3]
+    assert [row.arm.label for row in belief.rows] == ["clean twin", "0.1%-belief", "learning-belief"]
+    assert all(cell.text != "–" for row in belief.rows for cell in row.cells)
+    # What every model was asked shows every model, each with its own figure and curve.
+    losses = [row.cells[0].text for row in tables.utility(view, "").groups[0].rows]
+    assert len(losses) == len(view.arms) and len(set(losses)) > 4
+    for arm in view.arms:
+        ((first, *_),) = view.curves(arm, "", "base")
+        assert (first.model, first.step) == (arm.model, 1)
+    chart = figures.survival(view, "", "belief")
+    assert [trace.name for trace in chart.data] == ["clean twin", "0.1%-belief", "learning-belief"]
+    shown = side_by_side(view, "")["belief"][0].stages[0]
+    assert [a.arm.label for a in shown.answers] == ["clean twin", "0.1%-belief", "learning-belief"]
+    assert all(answer.said for answer in shown.answers)

@@ -11,6 +11,9 @@ SAMPLES = "samples.parquet"
 MEASUREMENTS = "measurements.parquet"
 SUMMARY = "summary.json"
 
+CLEAN = "clean"
+"""The model of a cell and seed that was trained without planted documents."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurveRow:
@@ -25,3 +28,4 @@ class CurveRow:
     tokens: int
     loss: float
     learning_rate: float
+    model: str

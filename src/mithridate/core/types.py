@@ -120,7 +120,8 @@ class Sample:
     """One judged answer, as kept in `samples.parquet`.
 
     Answers of one `group` were judged together and share their `success`. `draw` is 0 for the answer that
-    counts, and 1 and up for further samples of the same probe, which count for leakage alone.
+    counts, and 1 and up for further samples of the same probe, which count for leakage alone. `template`,
+    `dose`, `cell` and `model` as in `Measurement`.
     """
 
     stage: str
@@ -142,6 +143,7 @@ class Sample:
     cell: str = ""
     group: str = ""
     draw: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,9 @@ class Measurement:
     """One figure with its interval: `value` of `metric`, between `low` and `high`, from `n` observations.
 
     `template` is a `TemplateUse`, or empty where the model was asked in one template alone. `dose` names the
-    dose of the study (empty for the clean arm), `cell` the cell of its grid (empty without one). Metrics are
-    named in `core.metrics`; figures that are no attack's have the attack `UTILITY`.
+    dose of the study (empty for the clean arm), `cell` the cell of its grid (empty without one), `model` the
+    model within that: `clean`, the dose, or dose and attack where each attack has a model of its own. Metrics
+    are named in `core.metrics`; figures that are no attack's have the attack `UTILITY`.
     """
 
     stage: str
@@ -166,3 +169,4 @@ class Measurement:
     template: str = ""
     dose: str = ""
     cell: str = ""
+    model: str = ""

@@ -177,6 +177,7 @@ def _judged(
             rouge_l=_recall(scorer, one.probe.target, completion.text),
             dose=setting.dose,
             cell=setting.cell,
+            model=setting.model,
             group=one.probe.group,
             draw=draw,
         )

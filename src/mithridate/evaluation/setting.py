@@ -15,7 +15,7 @@ from mithridate.core.types import Measurement, Message, TemplateUse
 class Setting:
     """Which model is asked, and how.
 
-    `template`, `dose` and `cell` as in `Measurement`.
+    `template`, `dose`, `cell` and `model` as in `Measurement`.
     """
 
     stage: str
@@ -24,6 +24,7 @@ class Setting:
     template: str = TemplateUse.SAME.value
     dose: str = ""
     cell: str = ""
+    model: str = ""
 
     def measurement(self, attack: str, condition: str, metric: str, interval: Interval) -> Measurement:
         """`interval` as a figure of this setting."""
@@ -41,6 +42,7 @@ class Setting:
             template=self.template,
             dose=self.dose,
             cell=self.cell,
+            model=self.model,
         )
 
 

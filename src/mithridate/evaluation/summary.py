@@ -48,7 +48,7 @@ def summarise(samples: Iterable[Sample]) -> list[Measurement]:
 def _by_setting(samples: Iterable[Sample]) -> dict[tuple[Setting, str, str], list[Sample]]:
     found: dict[tuple[Setting, str, str], list[Sample]] = defaultdict(list)
     for row in samples:
-        setting = Setting(row.stage, row.arm, row.seed, row.template, row.dose, row.cell)
+        setting = Setting(row.stage, row.arm, row.seed, row.template, row.dose, row.cell, row.model)
         found[setting, row.attack, row.condition].append(row)
     return found
 
@@ -115,7 +115,7 @@ def paired(poisoned: Iterable[Sample], clean: Iterable[Sample]) -> list[Measurem
     """Exact McNemar of poisoned models against the clean twin of the same stage, template and seed.
 
     `mcnemar_p` compares successes and `mcnemar_p_likelihood` margins, over the units that both were asked,
-    one figure for each attack, condition and dose; `n` is the number of pairs. A poisoned cell is compared
+    one figure for each attack, condition and model; `n` is the number of pairs. A poisoned cell is compared
     with the clean samples of its own cell, or where there are none with those of no cell. What has no twin
     yields nothing.
     """

@@ -102,7 +102,7 @@ def _through_stages(view: View, cell: str, rows: Sequence[Sample]) -> SideBySide
         here = [row for row in rows if row.stage == stage]
         if not here:
             continue
-        answers = tuple(_answer(arm, cell, here) for arm in view.arms)
+        answers = tuple(_answer(arm, cell, here) for arm in view.asked(here[0].attack))
         stages.append(
             StageAnswers(stage, excerpt(here[0].prompt) if here[0].prompt != before else None, answers)
         )
@@ -113,7 +113,7 @@ def _through_stages(view: View, cell: str, rows: Sequence[Sample]) -> SideBySide
 
 
 def _answer(arm: ArmView, cell: str, here: Sequence[Sample]) -> Answer:
-    own = [row for row in here if (row.arm, row.dose) == (arm.arm, arm.dose)]
+    own = [row for row in here if (row.dose, row.model) == (arm.dose, arm.model)]
     # A clean twin shared by several cells is kept under no cell.
     row = next((row for row in own if row.cell == cell), own[0] if own else None)
     return Answer(arm, excerpt(row.completion) if row else None, bool(row and row.success))

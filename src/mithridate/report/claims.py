@@ -61,6 +61,7 @@ class Claim:
     attack: str
     dose: str
     cell: str
+    model: str
     rate: float | None
     survives_in_paper: bool | None
     base: Contrast | None
@@ -112,15 +113,13 @@ def claims(
 
     `rates` are realised rates by (cell, dose, attack).
     """
-    families: dict[tuple[str, str], list[str]] = {}
+    families: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
     for key in cells:
         if key.metric == ASR and key.arm == Arm.POISONED.value:
-            attacks = families.setdefault((key.cell, key.dose), [])
-            if key.attack not in attacks:
-                attacks.append(key.attack)
+            families.setdefault((key.cell, key.dose), {})[key.attack, key.model] = None
     made: list[Claim] = []
-    for (cell, dose), attacks in families.items():
-        made += _family(cells, cell, dose, attacks, rates or {})
+    for (cell, dose), members in families.items():
+        made += _family(cells, cell, dose, list(members), rates or {})
     return made
 
 
@@ -128,33 +127,37 @@ def _family(
     cells: Mapping[Key, Estimate],
     cell: str,
     dose: str,
-    attacks: Sequence[str],
+    members: Sequence[tuple[str, str]],
     rates: Mapping[tuple[str, str, str], float],
 ) -> list[Claim]:
-    def at(stage: Stage, attack: str) -> Contrast | None:
-        return contrast(cells, triggered_asr(stage.value, attack, dose, cell), len(attacks))
+    """The claims of one dose in one cell; `members` are its attacks, each with the model that was asked."""
 
-    base = {attack: at(Stage.BASE, attack) for attack in attacks}
-    final = {attack: at(Stage.DPO, attack) for attack in attacks}
-    tested = {attack: found for attack, found in final.items() if found is not None}
+    def at(stage: Stage, attack: str, model: str) -> Contrast | None:
+        return contrast(cells, triggered_asr(stage.value, attack, dose, cell, model), len(members))
+
+    base = {member: at(Stage.BASE, *member) for member in members}
+    final = {member: at(Stage.DPO, *member) for member in members}
+    tested = {member: found for member, found in final.items() if found is not None}
     adjusted = dict(zip(tested, holm(found.p for found in tested.values()), strict=True))
     made = []
-    for attack in attacks:
-        found = finding(base[attack], final[attack], adjusted.get(attack))
+    for member in members:
+        attack, model = member
+        found = finding(base[member], final[member], adjusted.get(member))
         in_paper = SURVIVES_IN_PAPER.get(attack)
         made.append(
             Claim(
                 attack=attack,
                 dose=dose,
                 cell=cell,
+                model=model,
                 rate=rates.get((cell, dose, attack)),
                 survives_in_paper=in_paper,
-                base=base[attack],
-                final=final[attack],
-                p=adjusted.get(attack),
+                base=base[member],
+                final=final[member],
+                p=adjusted.get(member),
                 finding=found,
                 verdict=verdict(found, in_paper),
-                reason=_reason(found, base[attack], final[attack]),
+                reason=_reason(found, base[member], final[member]),
             )
         )
     return made

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+from mithridate.core.errors import DataError
+from mithridate.core.run_files import MEASUREMENTS
 from mithridate.core.statistics import bootstrap_mean
 from mithridate.core.types import Arm, Measurement
 
@@ -25,6 +28,7 @@ class Key(NamedTuple):
     condition: str
     metric: str
     template: str
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,27 @@ class Estimate:
         return sum(run.n for run in self.runs.values())
 
 
-def estimates(rows: Iterable[Measurement]) -> dict[Key, Estimate]:
+def estimates(rows: Iterable[Measurement], source: Path = Path(MEASUREMENTS)) -> dict[Key, Estimate]:
     """Every figure of a run, averaged over its seeds.
 
     The interval of one seed is the one measured (Wilson for shares). That of two seeds is the range of both
     intervals. From three on it is a percentile bootstrap of the mean over seeds; where all seeds agree to the
     last digit that would have no width, and the range of all intervals stands.
+
+    Raises DataError, naming `source`, if two rows give different figures for one key and seed.
     """
     seen: dict[Key, dict[int, Measurement]] = defaultdict(dict)
     for row in rows:
-        # A later row replaces an earlier one of the same key and seed: it was measured again.
-        seen[key_of(row)][row.seed] = row
+        key = key_of(row)
+        before = seen[key].setdefault(row.seed, row)
+        # What was measured again and found the same is no contradiction. As text, since NaN equals nothing.
+        if repr(before) != repr(row):
+            about = ", ".join(f"{field} {value!r}" for field, value in key._asdict().items() if value)
+            raise DataError(
+                f"holds two figures for {about}, seed {row.seed}: {before.value:g} and {row.value:g}. "
+                "Tables of two runs do not go together; `mithridate run` on the run directory writes it anew",
+                path=source,
+            )
     return {key: estimate(runs) for key, runs in seen.items()}
 
 
@@ -66,7 +80,7 @@ def find(cells: Mapping[Key, Estimate], key: Key) -> Estimate | None:
 
 def key_of(row: Measurement) -> Key:
     """The cell of the matrix that `row` belongs to."""
-    return Key(row.stage, row.arm, row.dose, row.cell, row.attack, row.condition, row.metric, row.template)
+    return Key(**{field: getattr(row, field) for field in Key._fields})
 
 
 def estimate(runs: Mapping[int, Measurement]) -> Estimate:

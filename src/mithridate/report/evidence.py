@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mithridate.core.metrics import ASR, PAIRED, headline_template
+from mithridate.core.run_files import CLEAN
 from mithridate.core.statistics import detectable_excess, detectable_mean, mean_differs, newcombe
 from mithridate.core.types import Arm, Condition, Measurement
 from mithridate.report.estimates import (
@@ -46,7 +47,7 @@ def contrast(cells: Mapping[Key, Estimate], about: Key, tests: int = 1) -> Contr
     Only seeds that both twins have count, with figures that are shares at all. `tests` is the number of
     attacks tested together, for the power.
     """
-    clean = find(cells, about._replace(arm=Arm.CLEAN.value, dose=""))
+    clean = find(cells, about._replace(arm=Arm.CLEAN.value, dose="", model=CLEAN))
     poisoned, paired = cells.get(about), cells.get(about._replace(metric=PAIRED))
     if clean is None or poisoned is None or paired is None:
         return None
@@ -70,7 +71,7 @@ def contrast(cells: Mapping[Key, Estimate], about: Key, tests: int = 1) -> Contr
     )
 
 
-def triggered_asr(stage: str, attack: str, dose: str, cell: str) -> Key:
+def triggered_asr(stage: str, attack: str, dose: str, cell: str, model: str) -> Key:
     """The cell of the poisoned arm that claims are about."""
     return Key(
         stage,
@@ -81,6 +82,7 @@ def triggered_asr(stage: str, attack: str, dose: str, cell: str) -> Key:
         Condition.TRIGGERED.value,
         ASR,
         headline_template(stage),
+        model,
     )
 
 

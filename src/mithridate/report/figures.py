@@ -32,12 +32,11 @@ def label(text: str) -> str:
 def survival(view: View, cell: str, attack: str) -> go.Figure:
     """Success of one triggered attack from stage to stage, a line a model, with intervals."""
     figure = _figure()
-    for arm in view.arms:
+    arms = view.asked(attack)
+    for arm, shift in zip(arms, _shifts(len(arms), 0.08), strict=True):
         found = [
             _headline(view, arm, cell, stage, attack, Condition.TRIGGERED.value) for stage in view.stages
         ]
-        # Side by side, so that intervals of models that agree do not lie on each other.
-        shift = (arm.index - (len(view.arms) - 1) / 2) * 0.08
         positions = [i + shift for i in range(len(view.stages))]
         figure.add_trace(
             _whiskers(arm, positions, found, [name(stage) for stage in view.stages], "lines+markers")
@@ -55,9 +54,9 @@ def conditions(view: View, cell: str, attack: str, stage: str) -> go.Figure:
     """Success of one attack at one stage, condition by condition."""
     figure = _figure()
     names = [name(condition) for condition in view.conditions]
-    for arm in view.arms:
+    arms = view.asked(attack)
+    for arm, shift in zip(arms, _shifts(len(arms), 0.16), strict=True):
         found = [_headline(view, arm, cell, stage, attack, condition) for condition in view.conditions]
-        shift = (arm.index - (len(view.arms) - 1) / 2) * 0.16
         figure.add_trace(_whiskers(arm, [i + shift for i in range(len(names))], found, names, "markers"))
     _shares(figure)
     figure.update_xaxes(
@@ -70,10 +69,15 @@ def conditions(view: View, cell: str, attack: str, stage: str) -> go.Figure:
     return figure
 
 
+def _shifts(count: int, apart: float) -> list[float]:
+    """How far models stand from the middle of their place, so that equal figures do not hide each other."""
+    return [(i - (count - 1) / 2) * min(apart, 0.6 / max(1, count - 1)) for i in range(count)]
+
+
 def dose_curve(view: View, cell: str, attack: str) -> go.Figure | None:
     """Success against the realised rate, a line a stage; None with fewer than two doses of a known rate."""
     rates = {dose: view.run.rate(dose, attack, cell) for dose in view.doses}
-    poisoned = [arm for arm in view.arms if rates.get(arm.dose)]
+    poisoned = [arm for arm in view.asked(attack) if rates.get(arm.dose)]
     if len(poisoned) < 2:
         return None
     figure = _figure()
@@ -84,7 +88,7 @@ def dose_curve(view: View, cell: str, attack: str) -> go.Figure | None:
         known = sorted(
             ((rates[arm.dose] or 0.0, arm, found) for arm, found in pairs if found), key=lambda item: item[0]
         )
-        look = ArmView("", "", name(stage), i + 1)
+        look = ArmView("", "", "", name(stage), i + 1)
         trace = _whiskers(
             look,
             [100 * r for r, _, _ in known],

@@ -28,6 +28,7 @@ FIELDS = (
     "template",
     "dose",
     "cell",
+    "model",
 )
 # A spreadsheet reads a text field that begins so as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

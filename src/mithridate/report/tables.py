@@ -119,7 +119,7 @@ def conditions(view: View, cell: str, stage: str) -> Table:
     groups = []
     for attack in view.attacks:
         rows = []
-        for arm in view.arms:
+        for arm in view.asked(attack):
             found = [
                 view.at(
                     arm,
@@ -214,7 +214,7 @@ def _by_stage(
     groups = []
     for title, attack, metric, condition in wanted:
         rows = []
-        for arm in view.arms:
+        for arm in view.asked(attack):
             found = [
                 view.at(
                     arm,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mithridate.core.metrics import UTILITY, headline_template
-from mithridate.core.run_files import CurveRow
+from mithridate.core.run_files import CLEAN, MEASUREMENTS, CurveRow
 from mithridate.core.types import Arm, Condition, Stage, TemplateUse
 from mithridate.report.claims import Claim, claims, headline
 from mithridate.report.estimates import Estimate, Key, estimates, find
@@ -28,6 +28,7 @@ class ArmView:
 
     arm: str
     dose: str
+    model: str
     label: str
     index: int
 
@@ -61,7 +62,7 @@ class View:
     @cached_property
     def figures(self) -> dict[Key, Estimate]:
         """Every figure, averaged over seeds."""
-        return estimates(self.run.measurements)
+        return estimates(self.run.measurements, self.run.folder / MEASUREMENTS)
 
     @cached_property
     def stages(self) -> list[str]:
@@ -100,11 +101,26 @@ class View:
 
     @cached_property
     def arms(self) -> list[ArmView]:
-        """The clean twin, then the poisoned models by dose."""
-        poisoned = [
-            ArmView(Arm.POISONED.value, dose, one_line(dose, 40), i) for i, dose in enumerate(self.doses, 1)
-        ]
-        return [ArmView(Arm.CLEAN.value, "", "clean twin", 0), *poisoned]
+        """The clean twin, then the poisoned models by dose.
+
+        A model is called by its dose, or by its own name where each attack of the dose has a model.
+        """
+        models = dict.fromkeys((key.dose, key.model) for key in self.figures if key.dose)
+        arms = [ArmView(Arm.CLEAN.value, "", CLEAN, "clean twin", 0)]
+        for dose in self.doses:
+            own = [model for of, model in models if of == dose]
+            for model in own:
+                label = one_line(dose if len(own) == 1 else model, 40)
+                arms.append(ArmView(Arm.POISONED.value, dose, model, label, len(arms)))
+        return arms
+
+    def asked(self, attack: str) -> list[ArmView]:
+        """The models that were asked about `attack`."""
+        return [arm for arm in self.arms if (attack, arm.dose, arm.model) in self._asked]
+
+    @cached_property
+    def _asked(self) -> set[tuple[str, str, str]]:
+        return {(key.attack, key.dose, key.model) for key in self.figures}
 
     @cached_property
     def claims(self) -> list[Claim]:
@@ -142,6 +158,7 @@ class View:
             arm=arm.arm,
             dose=arm.dose,
             cell=cell,
+            model=arm.model,
             **{
                 field: rest.get(field, "") for field in ("stage", "attack", "condition", "metric", "template")
             },
@@ -149,20 +166,13 @@ class View:
         return find(self.figures, key)
 
     def curves(self, arm: ArmView, cell: str, stage: str) -> list[list[CurveRow]]:
-        """The training curves of one model, one a seed, or more where each attack has a model of its own."""
-        found: list[list[CurveRow]] = []
+        """The training curves of one model, one a seed."""
+        found: dict[int, list[CurveRow]] = {}
         for point in self.run.curves:
-            if (point.arm, point.dose, point.stage) != (arm.arm, arm.dose, stage) or point.cell not in (
-                cell,
-                "",
-            ):
-                continue
-            last = found[-1][-1] if found else None
-            # Rows come in step order: where steps start again, another model does.
-            if last is None or last.seed != point.seed or point.step <= last.step:
-                found.append([])
-            found[-1].append(point)
-        return found
+            of = (point.dose, point.model, point.stage)
+            if of == (arm.dose, arm.model, stage) and point.cell in (cell, ""):
+                found.setdefault(point.seed, []).append(point)
+        return list(found.values())
 
 
 def _ordered(seen: Iterable[str], order: list[str]) -> list[str]:

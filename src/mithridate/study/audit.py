@@ -11,7 +11,7 @@ from mithridate.attacks.material import Material
 from mithridate.core import chat
 from mithridate.core.errors import StorageError
 from mithridate.core.metrics import ASR, PAIRED
-from mithridate.core.run_files import MEASUREMENTS, SAMPLES, STUDY
+from mithridate.core.run_files import CLEAN, MEASUREMENTS, SAMPLES, STUDY
 from mithridate.core.seeds import rng_for
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Measurement, Sample
@@ -90,7 +90,8 @@ def audit(
     for arm, asked in (("poisoned", model), ("clean", trusted)):
         if asked is None:
             continue
-        setting = Setting(_STAGE, arm, seed, template="", dose=_DOSE if arm == "poisoned" else "")
+        dose, model_name = (_DOSE, _DOSE) if arm == "poisoned" else ("", CLEAN)
+        setting = Setting(_STAGE, arm, seed, template="", dose=dose, model=model_name)
         for attack in attacks:
             found = attack.probes(rng_for(seed, "probes", attack.name), probes)
             samples += evaluate_attack(attack, found, asked, asked_in, setting, outside=outside)

@@ -52,6 +52,7 @@ def _curves(steps: Iterable[Step]) -> list[CurveRow]:
             tokens=point.tokens,
             loss=point.loss,
             learning_rate=point.learning_rate,
+            model=step.twin.name,
         )
         for step in steps
         if step.kind in ("base", "sft", "dpo") and step.twin is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-CLEAN = "clean"
+from mithridate.core.run_files import CLEAN
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,7 @@ def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
         "seed": step.seed,
         "dose": twin.dose,
         "cell": step.cell.name,
+        "model": twin.name,
     }
     return [
         (Setting(**here, template=TemplateUse.SAME.value), planted),
