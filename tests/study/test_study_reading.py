@@ -17,6 +17,7 @@ from mithridate.study.reading import (
     read_audit,
     read_study,
     study_from_text,
+    study_of_run,
     study_to_text,
     with_values,
 )
@@ -352,3 +353,17 @@ def test_what_a_run_keeps_reads_back_the_same() -> None:
     for name in presets():
         study = read_study(None, name)
         assert study_from_text(study_to_text(study), "kept") == study
+
+
+@pytest.mark.parametrize(
+    "bad", [b"\xff", b"title: !!int abc\n", b"a: [", b"a: " + b"[" * 3000, b"sft: {x: \xff}"]
+)
+def test_what_a_run_kept_and_somebody_broke(tmp_path: Path, bad: bytes) -> None:
+    kept = tmp_path / "study.yaml"
+    kept.write_bytes(bad)
+    with pytest.raises(ConfigError, match=f"^{kept}"):
+        study_of_run(kept)
+    kept.unlink()
+    kept.mkdir()
+    with pytest.raises(ConfigError, match=f"^{kept}: cannot be read"):
+        study_of_run(kept)

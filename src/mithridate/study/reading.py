@@ -91,6 +91,19 @@ def study_from_text(text: str, name: str) -> StudyConfig:
     return _validate(StudyConfig, Tree.parse(name, text))
 
 
+def study_of_run(path: Path) -> StudyConfig:
+    """The resolved study that a run directory keeps at `path`.
+
+    Raises ConfigError naming the file if it is not as the run wrote it.
+    """
+    try:
+        # A byte that is no text is not worth words of its own: it is told with the key where it stands.
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return study_from_text(text, str(path))
+
+
 def study_to_text(config: StudyConfig) -> str:
     """The resolved study as YAML, every default written out."""
     return dump_yaml(config.model_dump(mode="json"))
