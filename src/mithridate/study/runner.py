@@ -26,7 +26,7 @@ from mithridate.core.run_files import STUDY
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
 from mithridate.study.plan import Step, steps
-from mithridate.study.reading import study_from_text, study_to_text
+from mithridate.study.reading import study_of_run, study_to_text
 from mithridate.study.workers import News, start_worker, work
 
 _MOST_WORKERS = 4
@@ -76,7 +76,7 @@ def claim(config: StudyConfig, out: Path) -> StudyConfig:
     """
     kept = out / STUDY
     if kept.exists():
-        there = study_from_text(kept.read_text(encoding="utf-8"), str(kept))
+        there = study_of_run(kept)
         before, now = (study.model_dump(mode="json", exclude=_FREE) for study in (there, config))
         if differing := differences(before, now):
             raise RunStateError(
