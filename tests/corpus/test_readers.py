@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -140,4 +142,67 @@ def test_dataset_with_a_missing_file(tmp_path: Path) -> None:
     root = write_corpus(tmp_path / "c", "dataset", TEXTS)
     next(root.rglob("*.arrow")).unlink()
     with pytest.raises(DataError, match="missing"):
+        open_corpus(root)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "broken JSON"),
+        ("[]", "must hold a JSON object"),
+        ("{}", "which files the dataset is in"),
+        ('{"_data_files": 3}', "which files the dataset is in"),
+        ('{"_data_files": [{}]}', "which files the dataset is in"),
+        ('{"_data_files": ["a.arrow"]}', "which files the dataset is in"),
+        ('{"n": ' + "7" * 6_000 + "}", "broken JSON"),
+        ("[" * 200_000, "broken JSON"),
+    ],
+)
+def test_dataset_of_a_broken_state(tmp_path: Path, content: str, said: str) -> None:
+    root = write_corpus(tmp_path / "c", "dataset", TEXTS)
+    (root / "train" / "state.json").write_text(content)
+    with pytest.raises(DataError, match=said):
+        open_corpus(root)
+
+
+def test_dataset_of_broken_information(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path / "c", "dataset", TEXTS)
+    (root / "train" / "dataset_info.json").write_text("[3]")
+    with pytest.raises(DataError, match=r"dataset_info\.json: must hold a JSON object"):
+        open_corpus(root)
+
+
+def test_a_folder_linked_twice_is_read_twice(tmp_path: Path) -> None:
+    root = tmp_path / "c"
+    for name in ("b", "a/inner"):
+        (root / name).mkdir(parents=True)
+    (root / "b" / "x.jsonl").write_bytes(jsonl_bytes(TEXTS[:3]))
+    (root / "a" / "inner" / "link").symlink_to(root / "b")
+    (root / "z").symlink_to("b")
+    corpus = open_corpus(root)
+    assert [shard.name for shard in corpus.shards] == ["a/inner/link/x.jsonl", "b/x.jsonl", "z/x.jsonl"]
+    assert len(list(corpus.documents())) == 9
+
+
+def test_a_link_back_to_where_one_is_ends(tmp_path: Path) -> None:
+    root = tmp_path / "c"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "x.jsonl").write_bytes(jsonl_bytes(TEXTS[:3]))
+    (root / "a" / "b" / "up").symlink_to("..")
+    (root / "round").symlink_to(root)
+    assert [shard.name for shard in open_corpus(root).shards] == ["a/x.jsonl"]
+
+
+def test_a_folder_that_cannot_be_searched_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, real = write_corpus(tmp_path / "c", "txt", TEXTS), os.scandir
+
+    def refuse(path: object) -> object:
+        if str(path).endswith("part1"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="part1: cannot be read: Permission denied"):
         open_corpus(root)

@@ -14,7 +14,7 @@ from mithridate.core.types import Document
 from mithridate.corpus.columns import ArrowShard, ParquetShard
 from mithridate.corpus.lines import CompressedJsonLines, JsonLines
 from mithridate.corpus.shards import Fields, OtherFile, Shard
-from mithridate.corpus.streams import Codec
+from mithridate.corpus.streams import Codec, read_errors
 from mithridate.corpus.textfolder import SUFFIX, TextFolder, folder_size, text_names
 
 STATE_FOLDER = "_mithridate"
@@ -41,9 +41,10 @@ class Corpus:
         """
         found = False
         for shard in self.shards:
-            for document in shard.documents():
-                found = True
-                yield document
+            with read_errors(shard.path):
+                for document in shard.documents():
+                    found = True
+                    yield document
         if not found:
             raise DataError("the corpus holds no document", path=self.path)
 
@@ -91,6 +92,8 @@ def _search(root: Path, fields: Fields) -> tuple[list[Shard], list[Shard], list[
     real: dict[Path, str] = {}
     for here, folders, files in os.walk(root, followlinks=True, onerror=_unreadable):
         folder = Path(here)
+        if folder != root:
+            _check_name(folder)
         real[folder] = os.path.realpath(here)
         if any(real.get(above) == real[folder] for above in folder.parents):
             folders.clear()  # a link back to a folder that we are in
@@ -124,15 +127,17 @@ def _search(root: Path, fields: Fields) -> tuple[list[Shard], list[Shard], list[
 
 
 def _unreadable(error: OSError) -> None:
-    raise DataError(f"cannot be read: {error.strerror}", path=error.filename) from error
+    # Left to itself, a walk passes such a folder over.
+    with read_errors(Path(error.filename)):
+        raise error
 
 
 def _check_name(path: Path) -> None:
-    """The ledger holds names as text, which a name may not be."""
+    """Raise DataError unless the name can be held by the ledger, which is of text."""
     try:
         path.name.encode()
     except UnicodeEncodeError as error:
-        raise DataError("the name is not UTF-8; rename the file", path=path) from error
+        raise DataError("the name is not UTF-8; rename it", path=path) from error
 
 
 def _file_shard(name: str, path: Path, fields: Fields) -> Shard | None:
@@ -169,11 +174,10 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises DataError if it is broken.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with read_errors(path):
+            found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of numbers too long to be read
         raise DataError(f"broken JSON: {error}", path=path) from error
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", path=path) from error
     if not isinstance(found, dict):
         raise DataError("must hold a JSON object", path=path)
     return found

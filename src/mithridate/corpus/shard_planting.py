@@ -18,7 +18,7 @@ from mithridate.core.seeds import rng_for
 from mithridate.corpus.doses import Dose, PlantPlan, Schedule, dose
 from mithridate.corpus.ledger import ShardRecord, StateFolder, ledger_writer, row_of
 from mithridate.corpus.shards import CHANGED_MEANWHILE, Insertion, Placed, Shard, Surveyed
-from mithridate.corpus.streams import sha256_of
+from mithridate.corpus.streams import read_errors, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,11 @@ def finished(job: Job) -> ShardResult | None:
 
 def check_unchanged(shard: Shard, record: ShardRecord, out: Path) -> None:
     """Raise RunStateError unless `shard` is what was planted in `out`; it is read only if it was touched."""
-    if shard.stamp() != record.stamp and (shard.size != record.size or shard.digest() != record.sha256):
+    with read_errors(shard.path):
+        same = shard.stamp() == record.stamp or (
+            shard.size == record.size and shard.digest() == record.sha256
+        )
+    if not same:
         raise RunStateError(
             f"{shard.path}: was changed since it was planted in {out}. Put it back, or choose another --out"
         )
@@ -83,8 +87,9 @@ def plant_shard(job: Job, plan: PlantPlan) -> ShardResult:
     Raises DataError if it cannot be read, or is changed meanwhile.
     """
     shard, target = job.shard, job.shard.output(job.out)
-    stamp = shard.stamp()
-    surveyed = shard.survey(plan.counter)
+    with read_errors(shard.path):
+        stamp = shard.stamp()
+        surveyed = shard.survey(plan.counter)
     doses = [
         dose(plan, request, shard.name, surveyed.tokens, quota)
         for request, quota in zip(plan.requests, job.quotas, strict=True)

@@ -35,6 +35,15 @@ class Codec(StrEnum):
 Watcher = Callable[[bytes | memoryview], object]
 
 
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to read `path` into DataErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=error.filename or path) from error
+
+
 class Sink(Protocol):
     """Somewhere to write bytes to."""
 

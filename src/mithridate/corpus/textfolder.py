@@ -30,6 +30,9 @@ from mithridate.corpus.shards import (
 )
 
 SUFFIX = ".txt"
+# In bytes, as file systems have it; a head leaves room for a number.
+_LONGEST_NAME = 255
+_LONGEST_HEAD = 200
 
 
 @dataclass(frozen=True)
@@ -154,16 +157,20 @@ def _names_between(before: str, after: str, count: int, taken: set[str]) -> list
         heads += [stem[:-1] + "-", "0", "!", stem + "_"]
     width = len(str(count))
     batches = [[f"{head}{n:0{width}}{SUFFIX}" for n in range(1, count + 1)] for head in heads]
-    free = [batch for batch in batches if taken.isdisjoint(batch)]
+    free = [batch for batch in batches if _fit(batch[-1]) and taken.isdisjoint(batch)]
     for batch in free:
         if before < batch[0] and (not after or batch[-1] < after):
             return batch
     if free:
         return free[0]
-    head = stem
+    head = stem.encode()[:_LONGEST_HEAD].decode(errors="ignore")
     while not taken.isdisjoint(batch := [f"{head}_{n:0{width}}{SUFFIX}" for n in range(1, count + 1)]):
         head += "_"
     return batch
+
+
+def _fit(name: str) -> bool:
+    return len(name.encode()) <= _LONGEST_NAME
 
 
 class FolderDigest:
