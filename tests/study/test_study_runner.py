@@ -12,7 +12,14 @@ from study_kit import Remembering, Silent, tiny
 
 from mithridate.core import errors
 from mithridate.core.artifacts import done_record, exclusive
-from mithridate.core.errors import ConfigError, DataError, MithridateError, RunStateError, StorageError
+from mithridate.core.errors import (
+    ConfigError,
+    DataError,
+    MithridateError,
+    RunStateError,
+    StorageError,
+    TrainingError,
+)
 from mithridate.study import runner, workers
 from mithridate.study.plan import Step, steps
 from mithridate.study.reading import study_from_text
@@ -64,7 +71,7 @@ def test_a_run_that_was_killed_while_it_began_can_begin_again(tmp_path: Path) ->
     (tmp_path / ".study.yaml.123.partial").write_text("title: ha")
     claim(tiny(), tmp_path)
     runner._sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.lock", "study.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.json", "run.lock", "study.yaml"]
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
@@ -127,7 +134,10 @@ def test_a_workers_error_keeps_its_class_and_says_which_step(kind: type[Mithrida
     with pytest.raises(kind) as caught:
         runner._result(step, fake_result(error))
     assert type(caught.value) is kind
-    assert str(caught.value) == "seed 0 prepare: what was wrong"
+    said = str(caught.value)
+    assert said.startswith("seed 0 prepare: what was wrong")
+    # Who follows the advice and changes the study cannot go on in its folder, and is told so.
+    assert ("another --out" in said) == issubclass(kind, ConfigError | TrainingError)
 
 
 def test_a_worker_that_died(tmp_path: Path) -> None:
@@ -213,7 +223,8 @@ def test_a_checkpoint_without_a_chat_template_gets_ours(ready: Path, tmp_path: P
     run_step(base_of(ready), Silent())
     checkpoint = ready / "seed0" / "clean" / "base" / "model"
     (checkpoint / "chat_template.jinja").unlink()
-    step = steps(tiny(f"checkpoint={checkpoint}"), tmp_path / "next")[1]
+    first, step = steps(tiny(f"checkpoint={checkpoint}"), tmp_path / "next")[:2]
+    run_step(first, Silent())
     run_step(step, Silent())
     assert "<|assistant|>" in AutoTokenizer.from_pretrained(step.folder).chat_template
 
