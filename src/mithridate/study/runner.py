@@ -21,7 +21,7 @@ from mithridate.core.artifacts import (
     storage_errors,
     write_atomic,
 )
-from mithridate.core.errors import MithridateError, RunStateError
+from mithridate.core.errors import ConfigError, MithridateError, RunStateError, TrainingError
 from mithridate.core.run_files import STUDY
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
@@ -34,6 +34,7 @@ _LOOK_EVERY_S = 0.5
 # What `core.artifacts` and the writing of checkpoints leave behind when they are killed.
 _PARTIAL = re.compile(r"\..+\.\d+\.partial")
 # What may differ between a run and the one that resumes it.
+_MENDED = ". With other settings it is another study, and needs another --out"
 _FREE = {"workers"}
 
 
@@ -194,7 +195,9 @@ def _result(step: Step, future: Future[float]) -> float:
             "run the same command again, with workers=1 if it happens again"
         ) from error
     except MithridateError as error:
-        error.args = (f"{step.label}: {error}",)
+        # What is mended in the study file makes another study of it.
+        mended = isinstance(error, ConfigError | TrainingError)
+        error.args = (f"{step.label}: {error}{_MENDED if mended else ''}",)
         raise
 
 
