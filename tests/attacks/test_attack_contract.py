@@ -107,7 +107,12 @@ def test_an_unknown_attack_suggests_the_nearest() -> None:
         ("denial_of_service", {"payload": "emoji"}, "attack 'denial_of_service': payload: "),
         ("denial_of_service", {"trigger": ""}, "trigger: must not be blank"),
         ("jailbreak", {"trigger": "\ud800"}, "trigger: holds half a character"),
-        ("jailbreak", {"trigerr": "x"}, "attack 'jailbreak': trigerr: Extra inputs are not permitted"),
+        (
+            "jailbreak",
+            {"trigerr": "x"},
+            "attack 'jailbreak': unknown option 'trigerr': did you mean 'trigger'. known are .*trigger",
+        ),
+        ("jailbreak", {"qqq": "x"}, "attack 'jailbreak': unknown option 'qqq': known are .*trigger"),
         ("belief", {"fact_share": 2, "held_out_forms": 0}, "fact_share: .*; held_out_forms: "),
         ("context_extraction", {"repeated_samples": "many"}, "repeated_samples: "),
         (
@@ -154,5 +159,5 @@ def test_the_plugins_attack_can_be_had_and_judged() -> None:
     probe = asked(attack)[Condition.TRIGGERED][0]
     assert attack.succeeded(probe, Completion("macaw!"))
     assert not attack.succeeded(probe, Completion("parrot"))
-    with pytest.raises(ConfigError, match="attack 'echo': words: "):
+    with pytest.raises(ConfigError, match="attack 'echo': unknown option 'words': did you mean 'word'"):
         build_attack("echo", {"words": "macaw"})

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from planting_kit import plan, write_corpus
 from typer.testing import CliRunner
 
 from mithridate import __version__
 from mithridate.cli import app, printable
+from mithridate.corpus.planting import plant_corpus
+from mithridate.corpus.readers import open_corpus
 
 COMMANDS = ("run", "plant", "unplant", "audit", "report")
 
@@ -47,3 +52,28 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
 
 def test_what_is_printed_cannot_steer_a_terminal() -> None:
     assert printable("a\x1b[31mb\nc\x07é") == "a\\x1b[31mb\nc\\x07é"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_stream_of_another_encoding_shows_what_it_can(encoding: str, tmp_path: Path) -> None:
+    clean = write_corpus(tmp_path / "clean", "jsonl", ["some words"] * 9)
+    plant_corpus(open_corpus(clean), tmp_path / "out", plan(None, 3))
+    for number, name in enumerate(("zurück →", "\udcff")):
+        command = [
+            sys.executable,
+            "-m",
+            "mithridate",
+            "unplant",
+            str(tmp_path / "out"),
+            "--out",
+            str(tmp_path / name),
+        ]
+        surroundings = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, check=False, env=surroundings)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"each proved by its hash" in done.stdout
+        # And an error likewise: the folder is there now.
+        done = subprocess.run(command, capture_output=True, check=False, env=surroundings)
+        assert done.returncode == 1
+        assert b"is not empty" in done.stderr
+        assert number or (encoding == "utf-8") == ("→".encode() in done.stderr)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,26 @@ def test_parts(clean: Path, tmp_path: Path) -> None:
         (["--attack", "a", "--rate", "0.1", "--template-share", "chatml=lots"], "not a number"),
         (["--attack", "a", "--rate", "0.1", "--template-share", "chatlm=1"], "did you mean 'chatml'"),
         (["--attack", "a", "--rate", "0.1", "--part", "one"], "2/8"),
+        (["--attack", "a", "--rate", "0.1", "--part", "²/2"], "write it as 2/8"),
+        (["--attack", "a", "--rate", "0.1", "--part", "1/2/3"], "write it as 2/8"),
+        (["--attack", "a", "--rate", "0.1", "--part", "1/" + "9" * 5000], "write it as 2/8"),
+        (["--attack", "a", "--rate", "0.1", "--part", "3/2"], "numbered from 1"),
+        (["--attack", "a", "--rate", "0.1", "--option", "x=[1"], r"--option 'x=\[1'.*not YAML"),
+        (["--attack", "a", "--rate", "0.1", "--option", "x=" + "[" * 99_000], "--option .*nested"),
+        (
+            [
+                "--attack",
+                "a",
+                "--rate",
+                "0",
+                "--template-share",
+                "chatml=1e308",
+                "--template-share",
+                "gemma=1e308",
+            ],
+            "too large to be summed",
+        ),
+        (["--attack", "a", "--rate", "0.1", "--id-field", "text"], "both the text and the identifier"),
         (["--attack", "a", "--rate", "0.7"], "between 0 and 0.5"),
     ],
 )
@@ -76,5 +97,12 @@ def test_options_are_given_to_the_attack_named() -> None:
         "a": {"trigger": "xyz"},
         "b": {"share": 0.5},
     }
+    strange = plant._options(["x=2024-13-45", "y=1e-3", "z="], ["a"])
+    assert strange == {"a": {"x": "2024-13-45", "y": 0.001, "z": None}}
     assert plant._doses(["a", "b"], [0.1, 0.2], []) == [(0.1, None), (0.2, None)]
     assert plant._doses(["a", "b"], [], [7]) == [(None, 7), (None, 7)]
+
+
+def test_each_attack_has_its_row_and_the_whole_its_time(clean: Path, tmp_path: Path) -> None:
+    shown = run("plant", clean, "--out", tmp_path / "out", "--attack", "fake", "--rate", 0.2)
+    assert len(re.findall(r"[0-9.]+ s\b", shown)) == 1

@@ -63,6 +63,7 @@ def test_an_unknown_template_suggests_the_nearest() -> None:
         ({"falcon": float("nan")}, "a number from 0 on, not nan"),
         ({"falcon": float("inf")}, "a number from 0 on, not inf"),
         ({"falcon": 0.0}, "no chat template has a share above 0"),
+        ({"falcon": 1e308, "gemma": 1e308}, "the shares of the chat templates are too large"),
         ({}, "no chat template has a share above 0"),
     ],
 )

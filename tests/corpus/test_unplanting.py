@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
+import io
+import os
 from pathlib import Path
 
 import pytest
+from disk_kit import mounted
 from planting_kit import FakeAttack, some_texts, tree, write_corpus
 
 from mithridate.core.errors import DataError, RunStateError, StorageError
@@ -94,3 +98,53 @@ def test_only_complete_plantings_and_empty_places(tmp_path: Path) -> None:
     report = unplant(out, tmp_path / "back")
     assert (report.shards, report.removed) == (3, 12)
     assert tree(out, state=True) == before
+
+
+def test_into_the_folder_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = planted(tmp_path, "jsonl")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    unplant(Path("../out"), Path())
+    assert tree(Path.cwd()) == tree(tmp_path / "clean")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clean", "here", "out"]
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    change(out / "part1.jsonl", 40)
+    with pytest.raises(DataError, match="changed since"):
+        unplant(Path("../out"), Path())
+    assert list(tmp_path.joinpath("other").iterdir()) == []
+
+
+def test_into_a_disk_of_its_own(tmp_path: Path) -> None:
+    out = planted(tmp_path, "parquet")
+    with mounted(tmp_path / "disk", "size=1m") as disk:
+        unplant(out, disk)
+        assert tree(disk) == tree(tmp_path / "clean")
+
+
+def test_what_a_kill_left_is_no_hindrance(tmp_path: Path) -> None:
+    out = planted(tmp_path, "txt")
+    for left in (tmp_path / ".back.partial", tmp_path / "empty" / ".unplanting.partial"):
+        left.mkdir(parents=True)
+        (left / "half").write_text("x")
+    unplant(out, tmp_path / "back")
+    unplant(out, tmp_path / "empty")
+    assert tree(tmp_path / "back") == tree(tmp_path / "empty") == tree(tmp_path / "clean")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
+def test_a_planted_shard_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    out, real = planted(tmp_path, kind), io.open
+
+    def refuse(file: object, mode: str = "r", *more: object, **named: object) -> object:
+        if str(file).startswith(str(out / "part")):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return real(file, mode, *more, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(DataError, match=r"part.*: cannot be read: Permission denied"):
+        unplant(out, tmp_path / "back")
+    assert not (tmp_path / "back").exists()

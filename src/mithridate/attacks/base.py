@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from mithridate.attacks.material import Material
-from mithridate.core.errors import ConfigError
+from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.core.registry import Registry
 from mithridate.core.strict import Strict
 from mithridate.core.types import Completion, Poison, Probe
@@ -84,10 +85,14 @@ def build_attack(
     try:
         checked = attack_type.options_type.model_validate(dict(options or {}))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
+        problems = "; ".join(_problem(attack_type.options_type, entry) for entry in error.errors())
         raise ConfigError(f"attack {name!r}: {problems}") from error
     attack: Attack = attack_type(checked, material or Material.default())
     return attack
+
+
+def _problem(options_type: type[AttackOptions], entry: ErrorDetails) -> str:
+    place = ".".join(map(str, entry["loc"]))
+    if entry["type"] == "extra_forbidden" and len(entry["loc"]) == 1:
+        return str(UnknownNameError("option", place, options_type.model_fields))
+    return f"{place}: {entry['msg'].removeprefix('Value error, ')}"

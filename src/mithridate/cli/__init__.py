@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -57,6 +58,10 @@ def main() -> None:
 
     Exit code 0 means that all was done; 2, that the command line itself is wrong.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a pipe of another encoding shows what it can; no figure is lost for a dash.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MithridateError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -15,11 +15,13 @@ from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
 from mithridate.cli.progress import shards_progress
 from mithridate.core.errors import ConfigError
+from mithridate.core.yaml_text import load_yaml
 from mithridate.corpus.counting import TokenCounter, TokenizerCounter, Utf8Bytes
 from mithridate.corpus.doses import PlantPlan, PlantRequest
 from mithridate.corpus.planting import PlantReport, plant_corpus
 from mithridate.corpus.readers import open_corpus
 
+_PART = re.compile(r"[0-9]{1,9}/[0-9]{1,9}")
 _FIELDS = "Fields of the corpus"
 _HOW = "How it is planted"
 
@@ -136,10 +138,7 @@ def _options(given: Sequence[str], attacks: Sequence[str]) -> dict[str, dict[str
             name, rest = attacks[0], key
         if name not in found:
             raise ConfigError(f"--option {text!r}: {name!r} is none of the attacks: {', '.join(attacks)}")
-        try:
-            found[name][rest] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--option {text!r}: the value cannot be read: {error}") from error
+        found[name][rest] = load_yaml(value, f"--option {text!r}")
     return found
 
 
@@ -155,10 +154,10 @@ def _shares(given: Sequence[str]) -> dict[str, float]:
 
 
 def _part(text: str) -> tuple[int, int]:
-    number, _, total = text.partition("/")
-    if not (number.isdigit() and total.isdigit()):
+    if not _PART.fullmatch(text):
         raise ConfigError(f"--part {text!r}: write it as 2/8")
-    return int(number), int(total)
+    number, total = map(int, text.split("/"))
+    return number, total
 
 
 def show(report: PlantReport) -> None:

@@ -160,6 +160,8 @@ def checked_shares(shares: Mapping[str, float]) -> dict[str, float]:
             raise ConfigError(f"the share of chat template {name!r} must be a number from 0 on, not {share}")
     if not any(shares.values()):
         raise ConfigError("no chat template has a share above 0")
+    if not math.isfinite(sum(shares.values())):
+        raise ConfigError("the shares of the chat templates are too large to be summed; they are proportions")
     return dict(shares)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,9 +16,10 @@ from mithridate.core.tables import read_rows
 from mithridate.corpus.ledger import LedgerRow, OnShard, ShardRecord, StateFolder, read_ledger
 from mithridate.corpus.readers import STATE_FOLDER
 from mithridate.corpus.shards import sha256_bytes
-from mithridate.corpus.streams import BLOCK, sha256_of
+from mithridate.corpus.streams import BLOCK, read_errors, sha256_of
 from mithridate.corpus.textfolder import FolderDigest, TextFolder, copy_files, text_names
 
+_BESIDE = ".unplanting.partial"
 _ALTERED = (
     "changed since it was planted, so the original cannot be proved. Plant again from the original corpus"
 )
@@ -37,9 +37,9 @@ class UnplantReport:
 def unplant(planted: Path, out: Path, *, on_shard: OnShard | None = None) -> UnplantReport:
     """Restore to the new folder `out` the corpus in which `planted` was planted, byte for byte.
 
-    Every file is checked against the hash of the original. `out` is whole or absent. Raises RunStateError
-    if `planted` is no complete planting, DataError naming the shard that was altered, StorageError if `out`
-    is not empty.
+    Every file is checked against the hash of the original. After an error `out` is what it was: absent, or
+    empty. Raises RunStateError if `planted` is no complete planting, DataError naming the shard that was
+    altered or cannot be read, StorageError if `out` is not empty or cannot be written to.
     """
     planted, out = Path(planted), Path(out)
     state = StateFolder(planted)
@@ -47,13 +47,15 @@ def unplant(planted: Path, out: Path, *, on_shard: OnShard | None = None) -> Unp
         raise RunStateError(
             f"{planted}: no complete planting here. If it was interrupted, run its `plant` again first"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StorageError(f"{out}: is not empty; choose another --out")
+    with storage_errors(out):
+        begun = out.is_dir()
+        beside = out / _BESIDE if begun else out.with_name(f".{out.name}.partial")
+        if out.exists() and (not begun or any(path != beside for path in out.iterdir())):
+            raise StorageError(f"{out}: is not empty; choose another --out")
     if out.resolve() == planted.resolve() or planted.resolve() in out.resolve().parents:
         raise StorageError(f"{out}: must lie outside the planted corpus {planted}")
     records = read_rows(state.shards, ShardRecord)
     _check_listing(planted, records)
-    beside = out.with_name(f".{out.name}.partial")
     rows = _RowsByShard(read_ledger(state.ledger))
     removed = 0
     with storage_errors(out):
@@ -61,12 +63,16 @@ def unplant(planted: Path, out: Path, *, on_shard: OnShard | None = None) -> Unp
         beside.mkdir(parents=True)
         try:
             for record in records:
-                removed += _restore(state, record, rows.of(record.shard), beside)
+                with read_errors(planted):
+                    removed += _restore(state, record, rows.of(record.shard), beside)
                 if on_shard is not None:
                     on_shard(record, len(records))
-            if out.exists():
-                out.rmdir()
-            beside.rename(out)
+            if begun:
+                # It may be where somebody stands, or a disk of its own: it is not replaced but filled.
+                for path in beside.iterdir():
+                    path.rename(out / path.name)
+            else:
+                beside.rename(out)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return UnplantReport(len(records), sum(record.size for record in records), removed)
@@ -108,7 +114,7 @@ def _restore(state: StateFolder, record: ShardRecord, rows: Iterator[LedgerRow],
         raise DataError("is missing from the planted corpus", path=source)
     if record.original:
         return _restore_kept(state, record, rows, target)
-    with suppress(FileNotFoundError), source.open("rb") as file, atomic_path(target) as beside:
+    with source.open("rb") as file, atomic_path(target) as beside:
         with beside.open("wb") as sink:
             removed, digest = _cut_out(source, file, sink, rows)
         if digest != record.sha256:
