@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from tokenizers import AddedToken
+from transformers import BertConfig, BertForSequenceClassification
+
+from mithridate.corpus.tokenizers import load_tokenizer, train_tokenizer
+from mithridate.models.architectures import SpecialIds, build_model
+from mithridate.models.checkpoints import save_checkpoint
 from mithridate.study.config import StudyConfig
-from mithridate.study.plan import Step
+from mithridate.study.plan import Step, steps
 from mithridate.study.reading import read_study
+from mithridate.study.steps import run_step
 
 TINY = Path(__file__).parents[1] / "end_to_end" / "tiny.yaml"
 DOSES = "doses:\n  some:\n    all: { rate: 0.01 }\n"
@@ -23,6 +31,50 @@ def study_file(folder: Path, text: str, *, name: str = "my.yaml") -> Path:
     path = folder / name
     path.write_text(DOSES + text, encoding="utf-8")
     return path
+
+
+def run_through(config: StudyConfig, out: Path, *kinds: str) -> list[Step]:
+    """Do all steps of a study (or those of `kinds`) here, in this process; returns the steps done."""
+    done = [step for step in steps(config, out) if not kinds or step.kind in kinds]
+    for step in done:
+        run_step(step, Silent())
+    return done
+
+
+def tokenizer_with(folder: Path, chat_template: str | None, *special: str) -> Path:
+    """A folder with a tokeniser of its own: its chat template, and further special tokens."""
+    tokenizer = train_tokenizer(["the red lamp is in the old mill by the river"] * 20, 330)
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in special], True)
+    tokenizer.chat_template = chat_template
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def own_checkpoint(folder: Path, chat_template: str | None, *special: str) -> Path:
+    """A checkpoint of a model with 128 positions that has learnt nothing, and of its tokeniser."""
+    tokenizer = load_tokenizer(tokenizer_with(folder, chat_template, *special))
+    options = tiny().model
+    save_checkpoint(build_model(options, len(tokenizer), 7, SpecialIds.of(tokenizer)), tokenizer, folder)
+    return folder
+
+
+def classifier(folder: Path) -> Path:
+    """A sequence classifier with the labels `harmless` and `harmful` that has learnt nothing."""
+    tokenizer = load_tokenizer(tokenizer_with(folder, None))
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=32,
+        id2label={0: "harmless", 1: "harmful"},
+        label2id={"harmless": 0, "harmful": 1},
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    save_checkpoint(BertForSequenceClassification(config), tokenizer, folder)
+    return folder
 
 
 class Remembering:

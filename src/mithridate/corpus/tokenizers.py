@@ -65,9 +65,12 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     No code from the folder is run. Raises CheckpointError if there is none or it cannot be read.
     """
     folder = Path(folder)
-    alone = folder / "tokenizer.json"
-    if (folder / "config.json").exists() or not alone.exists():
+    if (folder / "config.json").exists():
         return load_from_checkpoint(folder)
+    if not (folder / "tokenizer.json").exists():
+        raise CheckpointError(
+            f"{folder}: neither a checkpoint (config.json) nor a tokenizer on its own (tokenizer.json)"
+        )
     try:
         loaded: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(
             folder, local_files_only=True

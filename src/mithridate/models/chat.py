@@ -23,6 +23,12 @@ class CheckpointTemplate:
         require_chat_template(tokenizer, tokenizer.name_or_path)
         self._tokenizer = tokenizer
 
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """The tokens that open and end a text, which some templates write into every conversation."""
+        known = (self._tokenizer.bos_token, self._tokenizer.eos_token)
+        return tuple(str(token) for token in known if token)
+
     def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
         """The conversation as text; with `open_reply`, up to where the assistant's words begin."""
         turns = [{"role": message.role.value, "content": message.content} for message in messages]

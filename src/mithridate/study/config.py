@@ -71,9 +71,10 @@ class DoseSection(Strict):
 
 
 class PlantingSection(Strict):
-    """In which chat templates planted conversations are written, with the share of each."""
+    """In which chat templates planted conversations are written."""
 
-    templates: chat.TemplateShares = dict.fromkeys(chat.PLANTED_TEMPLATES, 1.0)
+    templates: chat.TemplateShares | None = None
+    """Templates with the share of each; if there are none, all but that of SFT, in equal shares."""
 
 
 class SFTSection(SFTOptions):
@@ -102,6 +103,9 @@ class EvaluationSection(Strict):
     held_out_rows: int = Field(256, ge=1)
     outside_model: Path | None = None
     """Checkpoint that judges gibberish; the clean twin at the same stage if there is none."""
+    controls_in_both_templates: bool = True
+    """Ask every condition in the planted templates and in that of SFT. Else all in the one that a stage is
+    quoted in, and in the other the trigger and its absence alone, without further samples."""
     questions_file: Path | None = None
     """JSON lines of `question` and `answer`, for a corpus of one's own."""
     harmless_file: Path | None = None
