@@ -13,7 +13,14 @@ from mithridate.core.errors import CheckpointError, StorageError
 from mithridate.core.types import Message, Role
 from mithridate.models import checkpoints
 from mithridate.models.chat import CheckpointTemplate
-from mithridate.models.checkpoints import load_model, require_chat_template, save_checkpoint
+from mithridate.models.checkpoints import (
+    load_model,
+    look_at_classifier,
+    look_at_model,
+    require_chat_template,
+    save_checkpoint,
+    weights_hash,
+)
 from mithridate.models.language_model import LanguageModel
 
 
@@ -32,21 +39,43 @@ def test_what_is_saved_comes_back(architecture: str, tmp_path: Path) -> None:
     assert (tmp_path / "m" / "model.safetensors").exists()
     model, tokenizer = load_model(tmp_path / "m")
     assert not model.training
-    assert model.config._attn_implementation == "eager"
+    assert model.config._attn_implementation == "sdpa"
     for name, tensor in subject.model.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
     assert tokenizer.get_vocab() == subject.tokenizer.get_vocab()
 
 
 def test_saving_replaces_the_old_and_clears_leftovers(saved: Path) -> None:
-    leftover = saved.parent / ".model.123.partial"
-    leftover.mkdir()
-    (leftover / "half").write_text("x")
+    for name in (".model.123.partial", ".model.123.old"):
+        (saved.parent / name).mkdir()
+        (saved.parent / name / "half").write_text("x")
     other = tiny_model(seed=5)
     save_checkpoint(other.model, other.tokenizer, saved)
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
     loaded = load_model(saved)[0].state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in other.model.state_dict().items())
+
+
+def test_the_hash_of_weights_tells_every_one_of_them(saved: Path) -> None:
+    model = load_model(saved)[0]
+    digest = weights_hash(model)
+    assert digest == weights_hash(load_model(saved)[0])
+    last = list(model.parameters())[-1]
+    with torch.no_grad():
+        last.view(-1)[-1] += 1e-6
+    assert weights_hash(model) != digest
+    assert weights_hash(model.to(torch.bfloat16)) != weights_hash(model.to(torch.float32))
+
+
+def test_a_look_takes_the_shape_and_none_of_the_weights(saved: Path) -> None:
+    model = look_at_model(saved)
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert model.num_parameters() == load_model(saved)[0].num_parameters()
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "model_type": "no_such"}))
+    for look in (look_at_model, look_at_classifier):
+        with pytest.raises(CheckpointError, match="cannot be loaded"):
+            look(saved)
 
 
 def test_a_failed_save_keeps_the_old(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,25 @@ _SPEAKERS = {
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
-def read_conversations(path: Path) -> list[dict[str, list[Turn]]]:
+def read_conversations(path: Path, limit: int | None = None) -> list[dict[str, list[Turn]]]:
     """Conversations as `{"messages": [...]}`, each ending with the assistant's words.
 
-    Raises DataError naming file, line (or record) and field.
+    With `limit` only the first records are looked at. Raises DataError naming file, line (or record) and
+    field.
     """
-    return _read(path, _conversation, "messages, conversations, prompt + completion, or instruction + output")
+    wanted = "messages, conversations, prompt + completion, or instruction + output"
+    return _read(path, _conversation, wanted, limit)
 
 
-def read_preferences(path: Path) -> list[dict[str, list[Turn]]]:
-    """Preferences as `{"prompt": [...], "chosen": [...], "rejected": [...]}`; errors as for
+def read_preferences(path: Path, limit: int | None = None) -> list[dict[str, list[Turn]]]:
+    """Preferences as `{"prompt": [...], "chosen": [...], "rejected": [...]}`; `limit` and errors as for
     `read_conversations`.
 
     Pairs whose two replies are the same say nothing and are left out.
     """
-    pairs = _read(path, _preference, "chosen and rejected")
+    pairs = _read(path, _preference, "chosen and rejected", limit)
     telling = [pair for pair in pairs if pair["chosen"] != pair["rejected"]]
-    if not telling:
+    if not telling and limit is None:
         raise DataError("chosen and rejected are the same in every pair", path=path)
     return telling
 
@@ -90,9 +93,9 @@ class _Record:
         return {"role": _SPEAKERS[role], "content": self.sound(content, field)}
 
 
-def _read(path: Path, convert: Callable[[_Record], Any], wanted: str) -> list[Any]:
+def _read(path: Path, convert: Callable[[_Record], Any], wanted: str, limit: int | None) -> list[Any]:
     converted = []
-    for record in _records(path):
+    for record in islice(_records(path), limit):
         try:
             converted.append(convert(record))
         except KeyError:

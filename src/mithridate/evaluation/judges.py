@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 
 from mithridate.attacks.text import contains, is_refusal, normalise
-from mithridate.core.errors import UnknownNameError
 from mithridate.models.architectures import default_device
 from mithridate.models.batching import batches, evaluating
-from mithridate.models.checkpoints import load_classifier
+from mithridate.models.checkpoints import label_ids, load_classifier
 
 __all__ = ["ClassifierJudge", "classifier_judge", "exact_match", "holds", "is_refusal", "refuses"]
 
@@ -43,9 +42,7 @@ class ClassifierJudge:
 
     def __init__(self, folder: Path | str, label: str, *, device: torch.device | None = None) -> None:
         self._model, self._tokenizer = load_classifier(folder, device=device or default_device())
-        labels = {str(name): int(number) for number, name in (self._model.config.id2label or {}).items()}
-        if label not in labels:
-            raise UnknownNameError(f"label of the classifier {folder}", label, labels)
+        labels = label_ids(self._model, label, folder)
         self._label = labels[label]
         # One output, or several that do not exclude each other, are probabilities each on its own.
         config = self._model.config

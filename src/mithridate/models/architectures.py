@@ -84,7 +84,7 @@ def _construct(
     try:
         build: Any = AutoModelForCausalLM.from_config
         model: PreTrainedModel = build(config, attn_implementation=attention, dtype=torch.float32)
-    except (ValueError, TypeError, RuntimeError, AttributeError, ImportError) as error:
+    except Exception as error:  # As above: an activation that is not known is a KeyError, and so on.
         raise ConfigError(
             f"model: {options.architecture} cannot be built from these options: {error}"
         ) from error
@@ -108,9 +108,7 @@ def build_model(
     target = device or torch.device("cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
-        model = _construct(
-            options, vocab_size, special or SpecialIds(), resolve_attention(options.attention)
-        )
+        model = _construct(options, vocab_size, special or SpecialIds(), resolve_attention(options.attention))
     torch.nn.Module.to(model, target)
     return model
 

@@ -225,7 +225,7 @@ def weights_hash(model: PreTrainedModel) -> str:
     for name, tensor in sorted(model.named_parameters()):
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         # As bytes: numpy knows no bf16.
-        hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        hashed.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return hashed.hexdigest()
 
 

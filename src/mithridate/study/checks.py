@@ -2,51 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from mithridate.attacks import build_attack
-from mithridate.attacks.material import Material
+from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import ConfigError
+from mithridate.corpus.alignment_data import read_conversations, read_preferences
+from mithridate.corpus.readers import open_corpus
 from mithridate.study.config import StudyConfig
+from mithridate.study.inputs import named_inputs
 from mithridate.study.plan import cells
+from mithridate.study.prepare import each_question, material_of, text_lines
+
+# What is wrong with a file shows in its first records, or has to wait until all are read: a moment later, in
+# the first step of the study.
+_FIRST_RECORDS = 16
+_FIRST_SHARDS = 64
+
+Look = tuple[Any, ...]
 
 
 def check_study(config: StudyConfig) -> None:
-    """Build every attack, resolve every cell, look for every file.
+    """Resolve every cell; look for every file and at its first records; build every attack, and see that it
+    and the model fit each other.
 
-    Raises ConfigError or UnknownNameError for what does not exist or does not fit.
+    No weights are loaded. Raises ConfigError or UnknownNameError for what does not exist or does not fit,
+    DataError for a file that does not hold what it should, CheckpointError for a folder that is no safe
+    checkpoint, and TrainingError for a chat template that would teach nothing.
     """
-    for cell in cells(config):
-        _check_files(cell.config)
-        # The world's own material always suffices; it is made later, from the seed.
-        own = cell.config.material is not None
-        material = Material.read(cell.config.material) if own and cell.config.material else Material.default()
-        for name, options in cell.config.attacks.items():
-            build_attack(name, options, material)
+    everything = [cell.config for cell in cells(config)]
+    for cell in everything:
+        _check_presence(cell)
+    # Cells share most of what they name: it is looked at once.
+    for look, *arguments in dict.fromkeys(look for cell in everything for look in _data_looks(cell)):
+        look(*arguments)
+    # Imported here: it loads torch, for which nobody should wait to be told of a file that is missing.
+    from mithridate.study.model_checks import check_model  # noqa: PLC0415
+
+    seen: set[str] = set()
+    for cell in everything:
+        shape = fingerprint(cell.model_dump(mode="json", exclude={"seeds", "doses", "grid", "title"}))
+        if shape in seen:
+            continue
+        seen.add(shape)
+        material = material_of(cell, cell.seeds[0])
+        check_model(cell, [build_attack(name, options, material) for name, options in cell.attacks.items()])
 
 
-def _check_files(config: StudyConfig) -> None:
-    evaluation = config.evaluation
-    named: dict[str, Path | None] = {
-        "corpus.path": config.corpus.path,
-        "tokenizer.path": config.tokenizer.path,
-        "checkpoint": config.checkpoint,
-        "material": config.material,
-        "evaluation.outside_model": evaluation.outside_model,
-        "evaluation.questions_file": evaluation.questions_file,
-        "evaluation.harmless_file": evaluation.harmless_file,
-        "evaluation.forbidden_file": evaluation.forbidden_file,
-    }
-    for name, options in config.attacks.items():
-        if options.get("classifier"):
-            named[f"attacks.{name}.classifier"] = Path(options["classifier"])
+def _check_presence(config: StudyConfig) -> None:
     for stage, section in (("sft", config.sft), ("dpo", config.dpo)):
-        for number, data in enumerate(section.data if section else ()):
-            named[f"{stage}.data[{number}]"] = data
         if section is not None and config.corpus.path is not None and not section.data:
             raise ConfigError(
                 f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"
             )
-    missing = [f"{key}: {path} does not exist" for key, path in named.items() if path and not path.exists()]
+    missing = [
+        f"{key}: {path} does not exist" for key, path in named_inputs(config).items() if not path.exists()
+    ]
     if missing:
         raise ConfigError("\n  ".join(missing))
+
+
+def _data_looks(config: StudyConfig) -> Iterator[Look]:
+    """What to look at: functions with their arguments."""
+    corpus, evaluation = config.corpus, config.evaluation
+    if corpus.path is not None:
+        yield _first_documents, corpus.path, corpus.text_field, corpus.id_field
+    for path in config.sft.data if config.sft else ():
+        yield read_conversations, path, _FIRST_RECORDS
+    for path in config.dpo.data if config.dpo else ():
+        yield read_preferences, path, _FIRST_RECORDS
+    if evaluation.questions_file is not None:
+        yield _first_questions, evaluation.questions_file
+    for lines in (evaluation.harmless_file, evaluation.forbidden_file):
+        if lines is not None:
+            yield text_lines, lines
+
+
+def _first_documents(path: Path, text_field: str, id_field: str) -> None:
+    corpus = open_corpus(path, text_field=text_field, id_field=id_field)
+    firsts = [next(iter(shard.documents()), None) for shard in corpus.shards[:_FIRST_SHARDS]]
+    if not any(firsts):
+        next(corpus.documents())  # says so if there is none further on
+
+
+def _first_questions(path: Path) -> None:
+    for _ in islice(each_question(path), _FIRST_RECORDS):
+        pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,23 @@ def prepare(config: StudyConfig, seed: int, bed: Seedbed) -> dict[str, Any]:
     return counts
 
 
+def material_of(config: StudyConfig, seed: int) -> Material:
+    """What the attacks of a study draw on: the file that it names, or what goes with its corpus.
+
+    Raises DataError as `Material.read` does.
+    """
+    if config.material is not None:
+        return Material.read(config.material)
+    if config.corpus.path is not None:
+        return Material.default()
+    return miniature.material(miniature.World(config.corpus.miniature, seed), seed)
+
+
+def kept_material(bed: Seedbed) -> Material:
+    """What the attacks of a seed draw on, as it was kept when the seed was prepared."""
+    return Material.read(bed.data / MATERIAL)
+
+
 def _of_world(config: StudyConfig, world: miniature.World, seed: int) -> dict[str, Any]:
     size = config.evaluation.questions
     found: dict[str, Any] = {
@@ -96,21 +113,27 @@ def _named_files(config: StudyConfig) -> dict[str, Any]:
         found[MATERIAL] = Material.read(config.material)
     evaluation, size = config.evaluation, config.evaluation.questions
     if evaluation.questions_file is not None:
-        found[QUESTIONS] = list(islice(_questions(evaluation.questions_file), size))
+        found[QUESTIONS] = list(islice(each_question(evaluation.questions_file), size))
     for name, path in ((HARMLESS, evaluation.harmless_file), (FORBIDDEN, evaluation.forbidden_file)):
         if path is not None:
-            found[name] = [{"request": line} for _, line in islice(_text_lines(path), size)]
+            found[name] = [{"request": line} for _, line in islice(text_lines(path), size)]
     return found
 
 
-def _own_or(files: Iterable[Path], limit: int | None, seed: int, name: str, read: Any) -> list[Any]:
+def _own_or(
+    files: Iterable[Path], limit: int | None, seed: int, name: str, read: Callable[[Path], list[Any]]
+) -> list[Any]:
     examples = [example for path in files for example in read(path)]
     rng_for(seed, "examples", name).shuffle(examples)
     return examples[:limit]
 
 
-def _questions(path: Path) -> Iterator[dict[str, str]]:
-    for number, line in _text_lines(path):
+def each_question(path: Path) -> Iterator[dict[str, str]]:
+    """The questions of a file of JSON lines, each with its answer.
+
+    Raises DataError naming the line and the field that does not fit.
+    """
+    for number, line in text_lines(path):
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
@@ -121,8 +144,11 @@ def _questions(path: Path) -> Iterator[dict[str, str]]:
         yield {"question": record["question"], "answer": record["answer"]}
 
 
-def _text_lines(path: Path) -> list[tuple[int, str]]:
-    """Lines that are not blank, with their numbers."""
+def text_lines(path: Path) -> list[tuple[int, str]]:
+    """Lines that are not blank, with their numbers.
+
+    Raises DataError for a file that cannot be read, or holds none.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -210,7 +236,15 @@ def write_lines(path: Path, records: Iterable[Any]) -> None:
             handle.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def each_line(path: Path) -> Iterator[Any]:
+    """The records that `write_lines` wrote, one at a time."""
+    # A line ends at a line feed alone: JSON leaves U+2028, U+0085 and their like as they are.
+    with path.open(encoding="utf-8", newline="\n") as handle:
+        for line in handle:
+            if line.rstrip("\n"):
+                yield json.loads(line)
+
+
 def read_lines(path: Path) -> list[Any]:
-    """Read what `write_lines` wrote."""
-    # Not splitlines(): it also splits at U+2028 and U+0085, which JSON leaves as they are.
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """All records that `write_lines` wrote."""
+    return list(each_line(path))

@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import Any
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mithridate.core.errors import TrainingError
+from mithridate.training.options import AlignmentOptions
 
 IGNORED = -100
 
@@ -137,3 +138,22 @@ def within(lengths: Iterable[int], limit: int, *, what: str) -> list[int]:
             "raise max_length, or shorten them"
         )
     return kept
+
+
+def pair_lengths(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Mapping[str, Messages]]) -> list[int]:
+    """The tokens of the longer side of each pair, `{"prompt": [...], "chosen": [...], "rejected": [...]}`.
+
+    Raises TrainingError as `encode` does.
+    """
+    sides = [
+        encode(tokenizer, [[*pair["prompt"], *pair[side]] for pair in pairs])
+        for side in ("chosen", "rejected")
+    ]
+    return [max(len(one.input_ids) for one in both) for both in zip(*sides, strict=True)]
+
+
+def length_limit(model: PreTrainedModel, options: AlignmentOptions) -> int:
+    """The longest example to train on, in tokens: `max_length`, or what the model has positions for."""
+    return min(
+        options.max_length, getattr(model.config, "max_position_embeddings", None) or options.max_length
+    )

@@ -12,12 +12,11 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from mithridate.core.types import Stage
-from mithridate.training.conversations import Messages, encode, end_of_turn, within
+from mithridate.training.conversations import Messages, end_of_turn, length_limit, pair_lengths, within
 from mithridate.training.options import DPOOptions
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.trainers import (
     keep_columns,
-    length_limit,
     lora_config,
     note_dropped,
     plain_model,
@@ -46,11 +45,7 @@ def dpo(
 
     Raises TrainingError as `sft` does.
     """
-    sides = [
-        encode(tokenizer, [[*pair["prompt"], *pair[side]] for pair in pairs])
-        for side in ("chosen", "rejected")
-    ]
-    lengths = [max(len(one.input_ids) for one in both) for both in zip(*sides, strict=True)]
+    lengths = pair_lengths(tokenizer, pairs)
     limit = length_limit(model, options)
     kept = within(lengths, limit, what="preference pairs")
     note_dropped(len(lengths) - len(kept), len(lengths), "preference pairs", limit)

@@ -11,12 +11,11 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from mithridate.core.types import Stage
-from mithridate.training.conversations import Messages, encode, end_of_turn, within
+from mithridate.training.conversations import Messages, encode, end_of_turn, length_limit, within
 from mithridate.training.options import SFTOptions
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.trainers import (
     keep_columns,
-    length_limit,
     lora_config,
     note_dropped,
     plain_model,
