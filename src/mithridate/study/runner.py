@@ -25,6 +25,7 @@ from mithridate.core.errors import ConfigError, MithridateError, RunStateError, 
 from mithridate.core.run_files import STUDY
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
+from mithridate.study.inputs import INPUTS, claim_inputs
 from mithridate.study.plan import Step, steps
 from mithridate.study.reading import study_of_run, study_to_text
 from mithridate.study.workers import News, start_worker, work
@@ -32,9 +33,9 @@ from mithridate.study.workers import News, start_worker, work
 _MOST_WORKERS = 4
 _LOOK_EVERY_S = 0.5
 # What `core.artifacts` and the writing of checkpoints leave behind when they are killed.
-_PARTIAL = re.compile(r"\..+\.\d+\.partial")
-# What may differ between a run and the one that resumes it.
+_PARTIAL = re.compile(r"\..+\.\d+\.(partial|old)")
 _MENDED = ". With other settings it is another study, and needs another --out"
+# What may differ between a run and the one that resumes it.
 _FREE = {"workers"}
 
 
@@ -73,7 +74,8 @@ def run_study(config: StudyConfig, out: Path, watching: Watching) -> None:
 def claim(config: StudyConfig, out: Path) -> StudyConfig:
     """Make `out` this study's, or see that it already is; returns the study as it was begun.
 
-    Raises RunStateError naming what differs.
+    Raises RunStateError naming what differs, in the study or in a file that it names; DataError if such a
+    file cannot be read.
     """
     kept = out / STUDY
     if kept.exists():
@@ -84,8 +86,11 @@ def claim(config: StudyConfig, out: Path) -> StudyConfig:
                 f"{out}: holds another study, which differs in {'; '.join(differing)}. "
                 "Choose another --out, or remove it"
             )
+        claim_inputs(config, out)
         return there
     _refuse_foreign(out)
+    (out / INPUTS).unlink(missing_ok=True)  # of a study that was killed before it was written down
+    claim_inputs(config, out)
     write_atomic(kept, study_to_text(config))
     return config
 
@@ -104,12 +109,12 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name == LOCK or _PARTIAL.fullmatch(name) is not None
+    return name in (LOCK, INPUTS) or _PARTIAL.fullmatch(name) is not None
 
 
 def _sweep(out: Path) -> None:
     """Remove what a killed process was writing; nobody else writes here while the directory is held."""
-    for path in [path for path in out.rglob(".*.partial") if _PARTIAL.fullmatch(path.name)]:
+    for path in [path for path in out.rglob(".*") if _PARTIAL.fullmatch(path.name)]:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
