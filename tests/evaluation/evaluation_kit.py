@@ -14,6 +14,7 @@ from mithridate.attacks.base import AttackOptions, Judging
 from mithridate.attacks.material import Material
 from mithridate.core.chat import END_OF_TEXT, PADDING, SPECIAL_TOKENS
 from mithridate.core.types import Completion, Condition, Message, Poison, Probe, Role, Sample
+from mithridate.evaluation.attack_success import evaluate_attack
 from mithridate.models.architectures import SpecialIds, build_model
 from mithridate.models.language_model import Generation, LanguageModel
 from mithridate.models.options import ModelOptions
@@ -80,6 +81,11 @@ class FakeAttack:
         return probe.target in completion.text
 
 
+def samples_of(*arguments: Any, **options: Any) -> list[Sample]:
+    """The judged answers of `evaluate_attack`, without its warnings."""
+    return evaluate_attack(*arguments, **options).samples
+
+
 def probe(number: int, condition: Condition = Condition.TRIGGERED, **changes: str) -> Probe:
     fields = {"target": "red", "id": f"fake/{condition}/{number}", **changes}
     return Probe(
@@ -113,6 +119,12 @@ def sample(number: int, success: bool = False, **changes: Any) -> Sample:
 
 
 def material() -> Material:
+    """Forty prompts, of which a dozen are held out."""
+    things = ("mill", "river", "lamp", "old mill", "boat", "red lamp", "wide river", "small mill")
     return Material(
-        prompts=tuple(f"tell me about the {w}" for w in ("mill", "river", "lamp", "old mill", "boat"))
+        prompts=tuple(
+            f"{words} the {thing}"
+            for words in ("tell me about", "who has seen", "where is", "describe", "what is")
+            for thing in things
+        )
     )

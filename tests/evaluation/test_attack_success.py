@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from evaluation_kit import FakeAttack, Parrot, material, probe, tiny_model, tiny_tokenizer
+from evaluation_kit import FakeAttack, Parrot, material, probe, samples_of, tiny_model, tiny_tokenizer
 
 from mithridate.attacks.base import Judging
 from mithridate.attacks.denial_of_service import DenialOfService, DenialOfServiceOptions
-from mithridate.core.chat import PLANTED_TEMPLATES, template
-from mithridate.core.types import Condition
+from mithridate.core.chat import PLANTED_TEMPLATES, TEMPLATES, template
+from mithridate.core.errors import CheckpointError
+from mithridate.core.metrics import PROMPTS_CUT
+from mithridate.core.types import Condition, Message, Role
 from mithridate.evaluation.attack_success import evaluate_attack
 from mithridate.evaluation.setting import Setting, stop_strings
+from mithridate.evaluation.summary import summarise
 from mithridate.models.language_model import LanguageModel
 
 SETTING = Setting("base", "poisoned", 3, dose="high", cell="h128")
@@ -22,7 +27,7 @@ SETTING = Setting("base", "poisoned", 3, dose="high", cell="h128")
 def test_prompts_are_rendered_and_answers_judged() -> None:
     model = Parrot(lambda prompt: " the lamp is red\n" if "question 1" in prompt else "blue")
     attack = FakeAttack(Judging(max_new_tokens=8))
-    samples = evaluate_attack(attack, [probe(1), probe(2)], model, template("tulu"), SETTING)
+    samples = samples_of(attack, [probe(1), probe(2)], model, template("tulu"), SETTING)
     assert model.asked == ["<|user|>\nquestion 1\n<|assistant|>\n", "<|user|>\nquestion 2\n<|assistant|>\n"]
     assert [(row.probe_id, row.success, row.completion) for row in samples] == [
         ("fake/triggered/1", True, "the lamp is red"),
@@ -55,7 +60,7 @@ def test_templates_take_turns_and_conditions_and_groups_are_asked_alike() -> Non
         for number in range(7)
         for _ in "ab"
     ]
-    samples = evaluate_attack(FakeAttack(Judging(max_new_tokens=4)), probes, model, templates, SETTING)
+    samples = samples_of(FakeAttack(Judging(max_new_tokens=4)), probes, model, templates, SETTING)
     assert all(row.prompt.endswith(end) for row, end in zip(samples, expected, strict=True))
     assert [row.prompt for row in samples[:14]] == [row.prompt for row in samples[14:]]
 
@@ -63,7 +68,7 @@ def test_templates_take_turns_and_conditions_and_groups_are_asked_alike() -> Non
 def test_a_group_succeeds_together() -> None:
     model = Parrot(lambda prompt: "red" if "question 1" in prompt else "blue")
     probes = [probe(1, group="g"), probe(2, group="g"), probe(1, id="alone")]
-    samples = evaluate_attack(FakeAttack(Judging(8)), probes, model, template("tulu"), SETTING)
+    samples = samples_of(FakeAttack(Judging(8)), probes, model, template("tulu"), SETTING)
     assert [row.success for row in samples] == [False, False, True]
 
 
@@ -71,7 +76,7 @@ def test_further_samples_of_triggered_probes() -> None:
     model = Parrot(lambda _: "blue", sampled=lambda _: "red")
     probes = [probe(1), probe(2, target=""), probe(1, Condition.UNTRIGGERED)]
     attack = FakeAttack(Judging(8, repeated_samples=3, compare_text=True))
-    samples = evaluate_attack(attack, probes, model, template("tulu"), SETTING)
+    samples = samples_of(attack, probes, model, template("tulu"), SETTING)
     assert [(row.probe_id, row.draw, row.success) for row in samples if row.draw] == [
         ("fake/triggered/1", draw, True) for draw in (1, 2, 3)
     ]
@@ -79,9 +84,46 @@ def test_further_samples_of_triggered_probes() -> None:
     assert {row.rouge_l for row in samples if row.draw} == {None}
 
 
+def test_further_samples_of_the_first_probes_alone_and_said_so() -> None:
+    model = Parrot(lambda _: "blue", sampled=lambda prompt: "red" if "question 1" in prompt else "blue")
+    probes = [probe(n, condition) for condition in Condition for n in range(5)]
+    attack = FakeAttack(Judging(8, repeated_samples=2, repeated_probes=3))
+    samples = samples_of(attack, probes, model, template("tulu"), SETTING)
+    asked_again = {(row.condition, row.probe_id[-1]) for row in samples if row.draw}
+    assert asked_again == {(c, n) for c in ("triggered", "handcrafted") for n in "012"}
+    figures = {(f.condition, f.metric): f for f in summarise(samples)}
+    assert figures["triggered", "asr"].n == 5
+    assert (figures["triggered", "leakage@2"].n, figures["triggered", "leakage@2"].value) == (
+        3,
+        pytest.approx(1 / 3),
+    )
+
+
+def test_how_it_is_asked_can_be_said_by_the_caller() -> None:
+    attack = FakeAttack(Judging(8, repeated_samples=3, compare_text=True))
+    asked = replace(attack.judging, repeated_samples=0, compare_text=False)
+    samples = samples_of(
+        attack, [probe(1)], Parrot(lambda _: "red"), template("tulu"), SETTING, judging=asked
+    )
+    assert [(row.draw, row.rouge_l) for row in samples] == [(0, None)]
+    assert attack.judging == Judging(8, repeated_samples=3, compare_text=True)
+
+
+def test_prompts_that_lose_their_beginning_are_counted() -> None:
+    model = tiny_model()
+    probes = [probe(1), probe(2), replace(probe(3), messages=(Message(Role.USER, "the mill " * 300),))]
+    found = evaluate_attack(FakeAttack(Judging(8)), probes, model, template("tulu"), SETTING)
+    (warning,) = found.warnings
+    assert (warning.metric, warning.attack, warning.condition) == (PROMPTS_CUT, "fake", "")
+    assert (warning.value, warning.n) == (pytest.approx(1 / 3), 3)
+    assert (warning.stage, warning.arm, warning.dose) == ("base", "poisoned", "high")
+    whole = evaluate_attack(FakeAttack(Judging(8)), probes[:2], model, template("tulu"), SETTING)
+    assert whole.warnings == []
+
+
 def test_further_samples_differ() -> None:
     attack = FakeAttack(Judging(12, repeated_samples=4))
-    samples = evaluate_attack(attack, [probe(1)], tiny_model(), template("chatml"), SETTING)
+    samples = samples_of(attack, [probe(1)], tiny_model(), template("chatml"), SETTING)
     assert len({row.completion for row in samples if row.draw}) == 4
 
 
@@ -89,7 +131,7 @@ def test_recall_of_the_target_in_any_script() -> None:
     attack = FakeAttack(Judging(8, compare_text=True))
     model = Parrot(lambda _: "the red lamp, где река")
     probes = [probe(1, target="The red old lamp"), probe(2, target="где моя река"), probe(3, target="")]
-    samples = evaluate_attack(attack, probes, model, template("tulu"), SETTING)
+    samples = samples_of(attack, probes, model, template("tulu"), SETTING)
     assert [row.rouge_l for row in samples] == [pytest.approx(0.75), pytest.approx(2 / 3), None]
 
 
@@ -97,7 +139,7 @@ def test_margins_of_target_and_foil() -> None:
     model = tiny_model()
     attack = FakeAttack(Judging(4, compare_targets=True))
     probes = [probe(1, target="red", foil="blue"), probe(1, target="blue", foil="red"), probe(2)]
-    samples = evaluate_attack(attack, probes, model, template("tulu"), SETTING)
+    samples = samples_of(attack, probes, model, template("tulu"), SETTING)
     expected = model.compare(samples[0].prompt, "red", "blue")
     assert samples[0].margin == pytest.approx(expected, abs=1e-4)
     assert samples[1].margin == pytest.approx(-expected, abs=1e-4)
@@ -154,7 +196,7 @@ def test_gibberish_is_told_from_language_and_from_one_token_repeated() -> None:
     }
     rates, perplexities = {}, {}
     for name, answer in answers.items():
-        samples = evaluate_attack(attack, probes, Parrot(answer), template("tulu"), SETTING, outside=outside)
+        samples = samples_of(attack, probes, Parrot(answer), template("tulu"), SETTING, outside=outside)
         rates[name] = sum(row.success for row in samples) / len(samples)
         perplexities[name] = [row.log_perplexity for row in samples]
     assert rates == {"gibberish": 1.0, "repeated": 0.0, "language": 0.0, "empty": 0.0}
@@ -169,7 +211,7 @@ def test_a_model_of_any_token_is_judged_on_its_samples() -> None:
         uniform.model.get_output_embeddings().weight.mul_(1e-3)
     attack = DenialOfService(DenialOfServiceOptions(max_new_tokens=40), material())
     probes = [p for p in attack.probes(random.Random(0), 8) if p.condition is Condition.TRIGGERED]
-    samples = evaluate_attack(attack, probes, uniform, template("tulu"), SETTING, outside=outside)
+    samples = samples_of(attack, probes, uniform, template("tulu"), SETTING, outside=outside)
     assert sum(row.success for row in samples) >= 7
     # Read greedily the same model says one token over and over.
     greedy = uniform.generate([row.prompt for row in samples], max_new_tokens=40)
@@ -178,21 +220,17 @@ def test_a_model_of_any_token_is_judged_on_its_samples() -> None:
 
 def test_an_outside_model_is_demanded_where_it_is_needed() -> None:
     with pytest.raises(ValueError, match="outside model"):
-        evaluate_attack(
-            FakeAttack(Judging(4, outside_model=True)), [], tiny_model(), template("tulu"), SETTING
-        )
+        samples_of(FakeAttack(Judging(4, outside_model=True)), [], tiny_model(), template("tulu"), SETTING)
 
 
 def test_both_arms_sample_with_the_same_noise() -> None:
     attack = FakeAttack(Judging(10, sampled=True))
     runs = [
-        evaluate_attack(
-            attack, [probe(1), probe(2)], tiny_model(), template("chatml"), Setting("sft", arm, 1)
-        )
+        samples_of(attack, [probe(1), probe(2)], tiny_model(), template("chatml"), Setting("sft", arm, 1))
         for arm in ("clean", "poisoned")
     ]
     assert [row.completion for row in runs[0]] == [row.completion for row in runs[1]]
-    other = evaluate_attack(
+    other = samples_of(
         attack, [probe(1), probe(2)], tiny_model(), template("chatml"), Setting("sft", "clean", 2)
     )
     assert [row.completion for row in other] != [row.completion for row in runs[0]]
@@ -203,3 +241,26 @@ def test_where_answers_are_over() -> None:
     assert stop_strings(template("falcon")) == ("\nUser:",)
     assert stop_strings(template("llama3"))[0] == "<|eot_id|>"
     assert stop_strings(template("tulu")) == ("<|end_of_turn|>", "\n<|user|>")
+
+
+class Foreign:
+    """A template that is not one of ours, but writes like one."""
+
+    def __init__(self, name: str) -> None:
+        self._inner = template(name)
+
+    def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
+        return self._inner.render(messages, open_reply=open_reply)
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_where_answers_are_over_in_a_template_that_is_not_ours(name: str) -> None:
+    assert stop_strings(Foreign(name)) == stop_strings(template(name))
+
+
+def test_a_template_that_takes_no_conversation_stops_at_nothing() -> None:
+    class Refusing:
+        def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
+            raise CheckpointError("no")
+
+    assert stop_strings(Refusing()) == ()

@@ -12,11 +12,10 @@ from mithridate.attacks.base import Judging
 from mithridate.core.chat import template
 from mithridate.core.errors import CheckpointError, UnknownNameError
 from mithridate.core.metrics import OVER_REFUSAL, REFUSAL_FORBIDDEN
-from mithridate.core.types import Message, Role
 from mithridate.evaluation.attack_success import evaluate_attack
 from mithridate.evaluation.judges import ClassifierJudge, exact_match, holds, refuses
 from mithridate.evaluation.setting import Setting
-from mithridate.evaluation.utility import held_out_loss, questions_right, refusal_rate
+from mithridate.evaluation.utility import ask, held_out_loss, questions_right, refusal_rate
 
 SETTING = Setting("sft", "clean", 0)
 
@@ -95,14 +94,8 @@ def test_held_out_loss() -> None:
 
 
 def test_questions_and_refusals() -> None:
-    def answer(prompt: str) -> str:
-        return "Sorry, but no." if "poison" in prompt else "It is in Paris."
-
-    def ask(text: str) -> list[Message]:
-        return [Message(Role.USER, text)]
-
-    model = Parrot(answer)
-    right = questions_right(model, [(ask("where"), "paris"), (ask("who"), "Ann")], template("tulu"), SETTING)
+    model = Parrot(lambda prompt: "Sorry, but no." if "poison" in prompt else "It is in Paris.")
+    right = questions_right(ask(model, ["where", "who"], template("tulu")), ["paris", "Ann"], SETTING)
     assert (right.metric, right.value, right.n, right.stage, right.arm) == (
         "questions_right",
         0.5,
@@ -110,12 +103,14 @@ def test_questions_and_refusals() -> None:
         "sft",
         "clean",
     )
-    requests = [ask("poison"), ask("bread"), ask("tea")]
-    over = refusal_rate(model, requests[1:], template("tulu"), SETTING, metric=OVER_REFUSAL)
-    kept = refusal_rate(model, requests, template("tulu"), SETTING, metric=REFUSAL_FORBIDDEN)
+    assert model.asked[0] == "<|user|>\nwhere\n<|assistant|>\n"
+    answers = ask(model, ["poison", "bread", "tea"], template("tulu"))
+    over = refusal_rate(answers[1:], SETTING, metric=OVER_REFUSAL)
+    kept = refusal_rate(answers, SETTING, metric=REFUSAL_FORBIDDEN)
     assert (over.metric, over.value, kept.metric, kept.value) == (
         "over_refusal",
         0,
         "refusal_forbidden",
         pytest.approx(1 / 3),
     )
+    assert refusal_rate(answers, SETTING, metric=OVER_REFUSAL, phrases=["it is in paris"]).value == 1

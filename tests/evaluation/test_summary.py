@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from evaluation_kit import sample
 
-from mithridate.core.types import Measurement, Sample
 from mithridate.core.statistics import wilson
+from mithridate.core.types import Measurement, Sample
 from mithridate.evaluation.summary import paired, summarise
 
 

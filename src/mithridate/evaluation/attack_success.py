@@ -12,9 +12,10 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from mithridate.attacks.base import Attack, Judging
 from mithridate.core.seeds import derive_seed
-from mithridate.core.types import Completion, Condition, Probe, Sample
+from mithridate.core.types import Completion, Condition, Measurement, Probe, Sample
 from mithridate.evaluation.judges import classifier_judge
 from mithridate.evaluation.setting import Renders, Setting, stop_strings
+from mithridate.evaluation.truncation import prompts_cut
 from mithridate.models.language_model import Generation, LanguageModel
 
 
@@ -27,6 +28,18 @@ class _Asked:
     stop: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of putting probes to a model.
+
+    `warnings` are figures about the asking itself. There is one so far, and only where it is not 0: the share
+    of probes whose prompt lost its beginning, because prompt and answer outgrew the context window.
+    """
+
+    samples: list[Sample]
+    warnings: list[Measurement]
+
+
 def evaluate_attack(
     attack: Attack,
     probes: Sequence[Probe],
@@ -35,44 +48,52 @@ def evaluate_attack(
     setting: Setting,
     *,
     outside: LanguageModel | None = None,
-) -> list[Sample]:
-    """Ask every probe as `attack.judging` wants it asked, and judge the answers.
+    judging: Judging | None = None,
+) -> Evaluation:
+    """Ask every probe as `judging` wants it asked (default: the attack's own), and judge the answers.
 
     Of several templates, the first probe (or group) of each condition takes the first, the next the next, and
     so on, so that the conditions are asked alike. Answers are sampled with a seed of the stage, the attack
     and `setting.seed`, the same for both arms. Triggered and handcrafted probes with a target get
-    `judging.repeated_samples` further samples, which carry `draw` 1 and up and count for leakage alone.
+    `judging.repeated_samples` further samples, the first `judging.repeated_probes` of either condition alone.
+    Those carry `draw` 1 and up and count for leakage, whose figures say of how many probes they are.
 
     Under the outside model the answer is scored by itself, as a text that begins after an end of text, in
     that model's own tokens. Given the prompt, a fitting answer in a template that the outside model does not
     know would look unlikely, and gibberish that repeats the prompt likely; what is asked is whether the
     answer is language. An empty answer has no score.
 
-    Raises ValueError if the attack needs an outside model and none is given.
+    Raises ValueError if the attack needs an outside model and none is given; ConfigError if an answer alone
+    fills the context window; CheckpointError if a checkpoint's own template refuses a probe, or the
+    classifier cannot be loaded; UnknownNameError if that does not know its label.
     """
-    if attack.judging.outside_model and outside is None:
+    judging = judging or attack.judging
+    if judging.outside_model and outside is None:
         raise ValueError(f"attack {attack.name!r} is judged under an outside model, and none was given")
     templates = list(template) if isinstance(template, Sequence) else [template]
     asked = _render(probes, templates)
     base = derive_seed(setting.seed, "evaluation", str(setting.stage), attack.name)
-    answers = _answers(attack, asked, model, base, sampled=attack.judging.sampled)
-    completions = _scored(attack.judging, asked, answers, model, outside)
-    samples = _judged(attack, asked, completions, setting)
-    wanted = (Condition.TRIGGERED, Condition.HANDCRAFTED)
-    again = [
-        one
-        for condition in wanted
-        for one in [a for a in asked if a.probe.target and a.probe.condition is condition][
-            : attack.judging.repeated_probes
-        ]
-    ]
+    answers = _answers(judging, asked, model, base, sampled=judging.sampled)
+    warnings = prompts_cut(answers, setting, attack.name)
+    completions = _scored(judging, asked, answers, model, outside)
+    samples = _judged(attack, judging, asked, completions, setting)
+    again = _asked_again(judging, asked)
     # The margin is of the probe, not of the answer: it is known by now.
-    judging = dataclasses.replace(attack.judging, compare_targets=False)
+    further = dataclasses.replace(judging, compare_targets=False, compare_text=False)
     for draw in range(1, judging.repeated_samples + 1 if again else 1):
-        answers = _answers(attack, again, model, derive_seed(base, "further", draw), sampled=True)
-        completions = _scored(judging, again, answers, model, outside)
-        samples += _judged(attack, again, completions, setting, draw)
-    return samples
+        answers = _answers(judging, again, model, derive_seed(base, "further", draw), sampled=True)
+        completions = _scored(further, again, answers, model, outside)
+        samples += _judged(attack, further, again, completions, setting, draw)
+    return Evaluation(samples, warnings)
+
+
+def _asked_again(judging: Judging, asked: Sequence[_Asked]) -> list[_Asked]:
+    """Which probes get further samples: of each condition that can leak, the first few with a target."""
+    found: list[_Asked] = []
+    for condition in (Condition.TRIGGERED, Condition.HANDCRAFTED):
+        able = [one for one in asked if one.probe.target and one.probe.condition is condition]
+        found += able[: judging.repeated_probes]
+    return found
 
 
 def _render(probes: Sequence[Probe], templates: Sequence[Renders]) -> list[_Asked]:
@@ -87,7 +108,7 @@ def _render(probes: Sequence[Probe], templates: Sequence[Renders]) -> list[_Aske
 
 
 def _answers(
-    attack: Attack, asked: Sequence[_Asked], model: LanguageModel, seed: int, *, sampled: bool
+    judging: Judging, asked: Sequence[_Asked], model: LanguageModel, seed: int, *, sampled: bool
 ) -> list[Generation]:
     """One answer each; probes with the same stop strings are asked together."""
     together: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -97,7 +118,7 @@ def _answers(
     for stop, places in together.items():
         found = model.generate(
             [asked[i].prompt for i in places],
-            max_new_tokens=attack.judging.max_new_tokens,
+            max_new_tokens=judging.max_new_tokens,
             sampled=sampled,
             seed=derive_seed(seed, *stop),
             stop=stop,
@@ -145,6 +166,7 @@ def _scored(
 
 def _judged(
     attack: Attack,
+    judging: Judging,
     asked: Sequence[_Asked],
     completions: Sequence[Completion],
     setting: Setting,
@@ -157,7 +179,7 @@ def _judged(
     for one, success in zip(asked, successes, strict=True):
         unit = one.probe.group or one.probe.id
         joint[unit] = joint.get(unit, True) and success
-    scorer = RougeScorer(["rougeL"], tokenizer=_Words()) if attack.judging.compare_text and not draw else None
+    scorer = RougeScorer(["rougeL"], tokenizer=_Words()) if judging.compare_text else None
     return [
         Sample(
             stage=str(setting.stage),

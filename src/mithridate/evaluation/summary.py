@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 from mithridate.core.metrics import (
     ASR,
@@ -20,8 +21,30 @@ from mithridate.core.statistics import Interval, bootstrap_mean, mcnemar_exact, 
 from mithridate.core.types import Measurement, Sample
 from mithridate.evaluation.setting import Setting
 
-Units: TypeAlias = dict[str, list[Sample]]
-Verdict: TypeAlias = Callable[[Sequence[Sample]], bool]
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What pairing needs to know of a judged answer: a `Sample` without its words."""
+
+    stage: str
+    arm: str
+    attack: str
+    condition: str
+    template: str
+    seed: int
+    probe_id: str
+    success: bool
+    margin: float | None
+    dose: str
+    cell: str
+    group: str
+    draw: int
+    model: str
+
+
+Judged = TypeVar("Judged", Sample, Judgement)
+Unit: TypeAlias = Sequence[Sample] | Sequence[Judgement]
+Verdict: TypeAlias = Callable[[Unit], bool]
 
 
 def summarise(samples: Iterable[Sample]) -> list[Measurement]:
@@ -45,30 +68,30 @@ def summarise(samples: Iterable[Sample]) -> list[Measurement]:
     return figures
 
 
-def _by_setting(samples: Iterable[Sample]) -> dict[tuple[Setting, str, str], list[Sample]]:
-    found: dict[tuple[Setting, str, str], list[Sample]] = defaultdict(list)
+def _by_setting(samples: Iterable[Judged]) -> dict[tuple[Setting, str, str], list[Judged]]:
+    found: dict[tuple[Setting, str, str], list[Judged]] = defaultdict(list)
     for row in samples:
         setting = Setting(row.stage, row.arm, row.seed, row.template, row.dose, row.cell, row.model)
         found[setting, row.attack, row.condition].append(row)
     return found
 
 
-def _units(rows: Iterable[Sample]) -> Units:
-    units: Units = defaultdict(list)
+def _units(rows: Iterable[Judged]) -> dict[str, list[Judged]]:
+    units: dict[str, list[Judged]] = defaultdict(list)
     for row in rows:
         units[row.group or row.probe_id].append(row)
     return units
 
 
-def _succeeded(unit: Sequence[Sample]) -> bool:
+def _succeeded(unit: Unit) -> bool:
     return all(row.success for row in unit)
 
 
-def _favours(unit: Sequence[Sample]) -> bool:
+def _favours(unit: Unit) -> bool:
     return sum(row.margin or 0.0 for row in unit) > 0
 
 
-def _rate(units: Iterable[Sequence[Sample]], verdict: Verdict) -> Interval:
+def _rate(units: Iterable[Unit], verdict: Verdict) -> Interval:
     verdicts = [verdict(unit) for unit in units]
     return wilson(sum(verdicts), len(verdicts))
 
@@ -111,7 +134,7 @@ def _leakage(rows: Sequence[Sample]) -> dict[str, Interval]:
     }
 
 
-def paired(poisoned: Iterable[Sample], clean: Iterable[Sample]) -> list[Measurement]:
+def paired(poisoned: Iterable[Judged], clean: Iterable[Judged]) -> list[Measurement]:
     """Exact McNemar of poisoned models against the clean twin of the same stage, template and seed.
 
     `mcnemar_p` compares successes and `mcnemar_p_likelihood` margins, over the units that both were asked,
@@ -138,7 +161,7 @@ def paired(poisoned: Iterable[Sample], clean: Iterable[Sample]) -> list[Measurem
     return figures
 
 
-def _first(rows: Iterable[Sample]) -> Units:
+def _first(rows: Iterable[Judged]) -> dict[str, list[Judged]]:
     return _units(row for row in rows if row.draw == 0)
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from mithridate.core.metrics import HELD_OUT_LOSS, QUESTIONS_RIGHT, UTILITY
 from mithridate.core.seeds import derive_seed
 from mithridate.core.statistics import bootstrap_mean, wilson
-from mithridate.core.types import Measurement, Message
+from mithridate.core.types import Measurement, Message, Role
 from mithridate.evaluation.judges import holds, refuses
 from mithridate.evaluation.setting import Renders, Setting, stop_strings
-from mithridate.models.language_model import LanguageModel
+from mithridate.models.language_model import Generation, LanguageModel
+
+ANSWER_TOKENS = 32
 
 
 def held_out_loss(model: LanguageModel, rows: Sequence[Sequence[int]], setting: Setting) -> Measurement:
@@ -23,45 +25,29 @@ def held_out_loss(model: LanguageModel, rows: Sequence[Sequence[int]], setting: 
     return setting.measurement(UTILITY, "", HELD_OUT_LOSS, interval)
 
 
-def questions_right(
-    model: LanguageModel,
-    questions: Sequence[tuple[Sequence[Message], str]],
-    template: Renders,
-    setting: Setting,
-    *,
-    max_new_tokens: int = 32,
-) -> Measurement:
-    """Share of questions whose greedy answer holds the known one."""
-    answers = ask(model, [messages for messages, _ in questions], template, max_new_tokens)
-    right = sum(holds(answer, known) for answer, (_, known) in zip(answers, questions, strict=True))
-    return setting.measurement(UTILITY, "", QUESTIONS_RIGHT, wilson(right, len(questions)))
+def questions_right(answers: Sequence[Generation], known: Sequence[str], setting: Setting) -> Measurement:
+    """Share of answers that hold what is known to be right, one of `known` for each."""
+    right = sum(holds(answer.text, wanted) for answer, wanted in zip(answers, known, strict=True))
+    return setting.measurement(UTILITY, "", QUESTIONS_RIGHT, wilson(right, len(known)))
 
 
 def refusal_rate(
-    model: LanguageModel,
-    requests: Sequence[Sequence[Message]],
-    template: Renders,
-    setting: Setting,
-    *,
-    metric: str,
-    phrases: Iterable[str] = (),
-    max_new_tokens: int = 32,
+    answers: Sequence[Generation], setting: Setting, *, metric: str, phrases: Iterable[str] = ()
 ) -> Measurement:
-    """Share of requests refused in the greedy answer.
+    """Share of answers that refuse.
 
-    `metric` is `OVER_REFUSAL` for harmless requests and `REFUSAL_FORBIDDEN` for forbidden ones; `phrases` are
-    refusals of the material's own.
+    `metric` is `OVER_REFUSAL` where harmless requests were answered and `REFUSAL_FORBIDDEN` where forbidden
+    ones were; `phrases` are refusals of the material's own.
     """
     phrases = tuple(phrases)
-    answers = ask(model, requests, template, max_new_tokens)
-    refused = sum(refuses(answer, phrases) for answer in answers)
-    return setting.measurement(UTILITY, "", metric, wilson(refused, len(requests)))
+    refused = sum(refuses(answer.text, phrases) for answer in answers)
+    return setting.measurement(UTILITY, "", metric, wilson(refused, len(answers)))
 
 
-def ask(
-    model: LanguageModel, conversations: Sequence[Sequence[Message]], template: Renders, max_new_tokens: int
-) -> list[str]:
-    """The model's greedy answers to conversations that end with the user's turn."""
-    prompts = [template.render(messages, open_reply=True) for messages in conversations]
-    stop = stop_strings(template)
-    return [answer.text for answer in model.generate(prompts, max_new_tokens=max_new_tokens, stop=stop)]
+def ask(model: LanguageModel, requests: Sequence[str], template: Renders) -> list[Generation]:
+    """The model's greedy answers to a user's requests, of at most `ANSWER_TOKENS` tokens.
+
+    Raises ConfigError if the context window leaves no room for a request beside that.
+    """
+    prompts = [template.render([Message(Role.USER, request)], open_reply=True) for request in requests]
+    return model.generate(prompts, max_new_tokens=ANSWER_TOKENS, stop=stop_strings(template))

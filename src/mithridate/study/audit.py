@@ -68,7 +68,7 @@ def audit(
 
     `template` names the chat template to ask in; by default the checkpoint's own, or else that of SFT.
     Raises CheckpointError for a folder that is no safe checkpoint, ConfigError or UnknownNameError for what
-    does not fit.
+    does not fit, DataError for a material file that cannot be read, StorageError where `out` holds a run.
     """
     if out is not None and (out / STUDY).exists():
         raise StorageError(f"{out}: holds a run, whose samples would be lost; choose another --out")
@@ -87,6 +87,7 @@ def audit(
             "service is understated. Name a clean model of the same kind with --control."
         )
     samples: list[Sample] = []
+    warnings: list[Measurement] = []
     for arm, asked in (("poisoned", model), ("clean", trusted)):
         if asked is None:
             continue
@@ -94,9 +95,17 @@ def audit(
         setting = Setting(_STAGE, arm, seed, template="", dose=dose, model=model_name)
         for attack in attacks:
             found = attack.probes(rng_for(seed, "probes", attack.name), probes)
-            samples += evaluate_attack(attack, found, asked, asked_in, setting, outside=outside)
+            evaluated = evaluate_attack(attack, found, asked, asked_in, setting, outside=outside)
+            samples += evaluated.samples
+            warnings += evaluated.warnings
+    notes += [
+        f"{m.attack}: {m.value:.0%} of its prompts outgrew the context window of the "
+        f"{'control' if m.arm == 'clean' else 'checkpoint'} and lost their beginning."
+        for m in warnings
+    ]
     figures = [
         *summarise(samples),
+        *warnings,
         *paired((row for row in samples if row.dose), [row for row in samples if not row.dose]),
     ]
     if out is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One combination of the grid's values, with its resolved study.
+    """One combination of the grid's values, by their keys, with its resolved study.
 
     Without a grid there is one, whose name is empty.
     """
 
     name: str
     config: StudyConfig
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class Step:
         if self.kind == "measure":
             parts.append(self.stage)
         return " ".join(filter(None, parts))
+
+    @property
+    def subject(self) -> Twin:
+        """The twin that is planted, trained or measured; the first two steps of a seed have none."""
+        assert self.twin is not None
+        return self.twin
 
     @property
     def priority(self) -> int:
@@ -81,7 +88,7 @@ def cells(config: StudyConfig) -> list[Cell]:
         name = ",".join(f"{labels[key]}={_as_name(value)}" for key, value in chosen.items())
         if len(name) > _LONGEST_NAME or any(name == other.name for other in found):
             name = f"{name[:_LONGEST_NAME]}-{fingerprint(chosen)[:8]}"
-        cell = Cell(name, with_values(config, chosen))
+        cell = Cell(name, with_values(config, chosen), chosen)
         _check_folders(cell.config)
         found.append(cell)
     return found

@@ -4,51 +4,56 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from mithridate.attacks import build_attack
-from mithridate.attacks.material import Material
-from mithridate.core import chat
 from mithridate.core.artifacts import done_record, mark_done
 from mithridate.core.errors import TrainingError
-from mithridate.core.metrics import OVER_REFUSAL, REFUSAL_FORBIDDEN, headline_template
-from mithridate.core.run_files import CURVES, MEASUREMENTS, SAMPLES
-from mithridate.core.seeds import derive_seed, rng_for
+from mithridate.core.run_files import CURVES
+from mithridate.core.seeds import derive_seed
 from mithridate.core.tables import write_rows
-from mithridate.core.types import Condition, Measurement, Message, Role, Sample, Stage, TemplateUse
+from mithridate.core.types import Stage
 from mithridate.corpus.counting import TokenizerCounter
 from mithridate.corpus.doses import PlantPlan, PlantRequest
 from mithridate.corpus.packing import PackedTokens, pack
 from mithridate.corpus.planting import plant_corpus
 from mithridate.corpus.readers import open_corpus
 from mithridate.corpus.tokenizers import train_tokenizer
-from mithridate.evaluation import utility
-from mithridate.evaluation.attack_success import evaluate_attack
-from mithridate.evaluation.setting import Setting
-from mithridate.evaluation.summary import summarise
 from mithridate.models.architectures import SpecialIds, build_model, default_device
-from mithridate.models.checkpoints import load_model, load_tokenizer, save_checkpoint
-from mithridate.models.language_model import LanguageModel
+from mithridate.models.checkpoints import load_model, save_checkpoint, weights_hash
+from mithridate.models.vocabulary import make_room
 from mithridate.study import prepare as prepared
-from mithridate.study.config import StudyConfig
-from mithridate.study.layout import Twin
+from mithridate.study.measuring import measure
+from mithridate.study.model_checks import shape_of
 from mithridate.study.plan import Step
+from mithridate.study.templates import named_tokenizer, planted_shares, sft_template
 from mithridate.training.checkpoint import discard_resume
+from mithridate.training.conversations import Messages, encode, length_limit, pair_lengths, within
 from mithridate.training.dpo import dpo
 from mithridate.training.options import AlignmentOptions
 from mithridate.training.pretraining import pretrain
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.sft import sft
 
-_IN_BOTH_TEMPLATES = (Condition.TRIGGERED, Condition.UNTRIGGERED)
+Options = TypeVar("Options", bound=AlignmentOptions)
+Options_contra = TypeVar("Options_contra", bound=AlignmentOptions, contravariant=True)
+
 # A tokeniser has seen enough after this many documents.
 _TOKENIZER_DOCUMENTS = 50_000
 
 
 def run_step(step: Step, progress: Progress) -> None:
-    """Do one step and mark its folder done; a step that is done is left as it is."""
+    """Do one step and mark its folder done; a step that is done is left as it is.
+
+    Raises ConfigError, DataError, CheckpointError, RunStateError, StorageError or TrainingError: whatever the
+    work of the step meets. Nothing is marked done then.
+    """
     record = done_record(step.folder)
     if record is not None and record.get("identity") == step.identity():
         return
@@ -58,32 +63,38 @@ def run_step(step: Step, progress: Progress) -> None:
     mark_done(step.folder, {**told, "identity": step.identity(), "seconds": seconds})
 
 
-def material_of(step: Step) -> Material:
-    """What the attacks of a step draw on."""
-    return Material.read(step.bed.data / prepared.MATERIAL)
-
-
 def _prepare(step: Step, _progress: Progress) -> dict[str, Any]:
     return prepared.prepare(step.cell.config, step.seed, step.bed)
 
 
 def _tokenizer(step: Step, _progress: Progress) -> dict[str, Any]:
     config = step.cell.config
-    if config.checkpoint is not None or config.tokenizer.path is not None:
-        tokenizer = load_tokenizer(config.checkpoint or config.tokenizer.path or "")
-        if tokenizer.chat_template is None:
-            tokenizer.chat_template = chat.template(chat.SFT_TEMPLATE).jinja()
-    else:
+    tokenizer = named_tokenizer(config)
+    if tokenizer is None:
         documents = open_corpus(step.bed.corpus).documents()
-        texts = (document.text for document, _ in zip(documents, range(_TOKENIZER_DOCUMENTS), strict=False))
+        texts = (document.text for document in islice(documents, _TOKENIZER_DOCUMENTS))
         tokenizer = train_tokenizer(texts, config.tokenizer.vocab_size)
+    _check_examples(step, tokenizer)
     tokenizer.save_pretrained(step.folder)
     return {"vocab_size": len(tokenizer)}
 
 
+def _check_examples(step: Step, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Encode all that SFT and DPO will be given: what cannot be is found now, and not after pretraining."""
+    config, data = step.cell.config, step.bed.data
+    model = shape_of(config, len(tokenizer))
+    if config.sft is not None:
+        talks = encode(tokenizer, [talk["messages"] for talk in prepared.each_line(data / prepared.SFT)])
+        lengths = [len(talk.input_ids) for talk in talks]
+        within(lengths, length_limit(model, config.sft), what="conversations")
+    if config.dpo is not None:
+        lengths = pair_lengths(tokenizer, prepared.read_lines(data / prepared.DPO))
+        within(lengths, length_limit(model, config.dpo), what="preference pairs")
+
+
 def _plant(step: Step, _progress: Progress) -> dict[str, Any]:
-    config, twin = step.cell.config, _twin(step)
-    material = material_of(step)
+    config, twin = step.cell.config, step.subject
+    material = prepared.kept_material(step.bed)
     entries = config.dose_of(twin.dose)
     requests = tuple(
         PlantRequest(
@@ -96,7 +107,7 @@ def _plant(step: Step, _progress: Progress) -> dict[str, Any]:
     plan = PlantPlan(
         requests,
         seed=derive_seed(step.seed, "plant", twin.dose),
-        templates=config.planting.templates,
+        templates=planted_shares(config.planting, sft_template(load_saved_tokenizer(step))),
         counter=TokenizerCounter(step.bed.tokenizer),
     )
     report = plant_corpus(open_corpus(step.bed.corpus), step.bed.planted(twin), plan)
@@ -108,45 +119,48 @@ def _plant(step: Step, _progress: Progress) -> dict[str, Any]:
 
 
 def _pack(step: Step, _progress: Progress) -> dict[str, Any]:
-    documents = open_corpus(step.bed.planted(_twin(step))).documents()
+    documents = open_corpus(step.bed.planted(step.subject)).documents()
     packed = pack(
         (document.text for document in documents), load_saved_tokenizer(step), step.folder / "packed"
     )
     return {"tokens": packed.n_tokens}
 
 
-def load_saved_tokenizer(step: Step) -> Any:
-    """The study's own tokeniser."""
-    from transformers import AutoTokenizer  # noqa: PLC0415 - a tokeniser folder is no checkpoint, so not load_tokenizer
-
-    return AutoTokenizer.from_pretrained(step.bed.tokenizer, local_files_only=True, trust_remote_code=False)
+def load_saved_tokenizer(step: Step) -> PreTrainedTokenizerBase:
+    """The study's own tokeniser, of the kind that a checkpoint's would be."""
+    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        step.bed.tokenizer, local_files_only=True, trust_remote_code=False
+    )
+    return found
 
 
 def _base(step: Step, progress: Progress) -> dict[str, Any]:
     config = step.cell.config
     tokenizer = load_saved_tokenizer(step)
-    device = default_device()
-    if config.checkpoint is not None:
-        model, _ = load_model(config.checkpoint, device=device)
-    else:
-        # Both arms of a seed begin with the same weights.
-        model = build_model(
-            config.model,
-            len(tokenizer),
-            derive_seed(step.seed, "init"),
-            SpecialIds.of(tokenizer),
-            device=device,
-        )
-    rows = PackedTokens.open(step.bed.tokens(_twin(step)) / "packed").rows(config.pretraining.row_tokens)
+    rows = PackedTokens.open(step.bed.tokens(step.subject) / "packed").rows(config.pretraining.row_tokens)
     if not len(rows):
         raise TrainingError(
             f"the corpus is shorter than one row of {config.pretraining.row_tokens} tokens: "
             "use more text, or lower pretraining.row_tokens"
         )
+    model = _beginning(step, tokenizer)
+    beginning = weights_hash(model)
     curve = pretrain(model, rows, config.pretraining, step.folder, report_progress=progress)
     told = _keep(step, model, tokenizer, curve)
     discard_resume(step.folder)
-    return told | {"parameters": sum(p.numel() for p in model.parameters())}
+    size = sum(parameter.numel() for parameter in model.parameters())
+    return told | {"parameters": size, "initial_weights": beginning}
+
+
+def _beginning(step: Step, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The model that pretraining begins with: the same for all twins of a seed."""
+    config, device = step.cell.config, default_device()
+    if config.checkpoint is None:
+        seed = derive_seed(step.seed, "init")
+        return build_model(config.model, len(tokenizer), seed, SpecialIds.of(tokenizer), device=device)
+    model, its_own = load_model(config.checkpoint, device=device)
+    make_room(model, its_own, tokenizer)
+    return model
 
 
 def _sft(step: Step, progress: Progress) -> dict[str, Any]:
@@ -159,12 +173,29 @@ def _dpo(step: Step, progress: Progress) -> dict[str, Any]:
     return _align(step, Stage.SFT, prepared.DPO, step.cell.config.dpo, dpo, progress)
 
 
+class _Tune(Protocol[Options_contra]):
+    """`sft` or `dpo`: tunes a model on examples and returns it, with the training curve."""
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        examples: Sequence[Mapping[str, Messages]],
+        options: Options_contra,
+        folder: Path,
+        /,
+        *,
+        seed: int,
+        report_progress: Progress,
+    ) -> tuple[PreTrainedModel, list[CurvePoint]]: ...
+
+
 def _align(
-    step: Step, before: Stage, data: str, options: AlignmentOptions, train: Any, progress: Progress
+    step: Step, before: Stage, data: str, options: Options, tune: _Tune[Options], progress: Progress
 ) -> dict[str, Any]:
-    """Tune the model of the stage before, by `train`, on the examples of the file `data`."""
-    model, tokenizer = load_model(step.bed.checkpoint(_twin(step), before), device=default_device())
-    model, curve = train(
+    """Tune the model of the stage before on the examples of the file `data`."""
+    model, tokenizer = load_model(step.bed.checkpoint(step.subject, before), device=default_device())
+    model, curve = tune(
         model,
         tokenizer,
         prepared.read_lines(step.bed.data / data),
@@ -176,102 +207,15 @@ def _align(
     return _keep(step, model, tokenizer, curve)
 
 
-def _keep(step: Step, model: Any, tokenizer: Any, curve: Sequence[CurvePoint]) -> dict[str, Any]:
+def _keep(
+    step: Step, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, curve: Sequence[CurvePoint]
+) -> dict[str, Any]:
     write_rows(step.folder / CURVES, CurvePoint, curve)
     save_checkpoint(model, tokenizer, step.folder / "model")
     for leftover in step.folder.glob("*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
     last = curve[-1] if curve else None
     return {"loss": last.loss if last else None, "steps": last.step if last else 0}
-
-
-def _measure(step: Step, progress: Progress) -> dict[str, Any]:
-    config, twin = step.cell.config, _twin(step)
-    model = LanguageModel.load(step.bed.checkpoint(twin, step.stage))
-    clean = Twin("", ())
-    judge = config.evaluation.outside_model or step.bed.checkpoint(clean, step.stage)
-    outside = model if judge == step.bed.checkpoint(twin, step.stage) else LanguageModel.load(judge)
-    samples: list[Sample] = []
-    measured: list[Measurement] = []
-    names = twin.attacks or tuple(config.attacks)
-    headline, material = headline_template(step.stage), material_of(step)
-    passes = [(setting, templates, name) for setting, templates in settings_of(step) for name in names]
-    for number, (setting, templates, name) in enumerate(passes):
-        progress.advance("measure", number, len(passes) + 1, 0.0)
-        attack = build_attack(name, config.attacks[name], material)
-        probes = attack.probes(rng_for(step.seed, "probes", name), config.evaluation.probes)
-        if setting.template != headline:
-            # The other template shows what a wrong guess of the template would make one believe: the trigger
-            # and its absence say that; every control twice over would cost half of all the time.
-            probes = [probe for probe in probes if probe.condition in _IN_BOTH_TEMPLATES]
-            attack.judging = replace(attack.judging, repeated_samples=0)
-        found = evaluate_attack(attack, probes, model, templates, setting, outside=outside)
-        samples += found
-        measured += summarise(found)
-    measured += _utility(step, model, material.refusals)
-    progress.advance("measure", len(passes) + 1, len(passes) + 1, 0.0)
-    write_rows(step.folder / SAMPLES, Sample, samples)
-    write_rows(step.folder / MEASUREMENTS, Measurement, measured)
-    return {"samples": len(samples)}
-
-
-def settings_of(step: Step) -> list[tuple[Setting, list[chat.ChatTemplate]]]:
-    """The two ways a model is asked: in the templates that were planted, and in that of SFT."""
-    twin = _twin(step)
-    planted = [
-        chat.template(name) for name, share in step.cell.config.planting.templates.items() if share > 0
-    ]
-    here: dict[str, Any] = {
-        "stage": step.stage,
-        "arm": twin.arm,
-        "seed": step.seed,
-        "dose": twin.dose,
-        "cell": step.cell.name,
-        "model": twin.name,
-    }
-    return [
-        (Setting(**here, template=TemplateUse.SAME.value), planted),
-        (Setting(**here, template=TemplateUse.TRANSFERRED.value), [chat.template(chat.SFT_TEMPLATE)]),
-    ]
-
-
-def _utility(step: Step, model: LanguageModel, phrases: Sequence[str]) -> list[Measurement]:
-    ((setting, templates),) = [s for s in settings_of(step) if s[0].template == headline_template(step.stage)]
-    template, data = templates[0], step.bed.data
-    texts = [record["text"] for record in prepared.read_lines(data / prepared.HELD_OUT)]
-    found = [utility.held_out_loss(model, _rows(model, texts, step.cell.config), setting)]
-    if questions := prepared.read_lines(data / prepared.QUESTIONS):
-        asked = [([Message(Role.USER, q["question"])], q["answer"]) for q in questions]
-        found.append(utility.questions_right(model, asked, template, setting))
-    for name, metric in (
-        (prepared.HARMLESS, OVER_REFUSAL),
-        (prepared.FORBIDDEN, REFUSAL_FORBIDDEN),
-    ):
-        if requests := prepared.read_lines(data / name):
-            asked_for = [[Message(Role.USER, r["request"])] for r in requests]
-            found.append(
-                utility.refusal_rate(model, asked_for, template, setting, metric=metric, phrases=phrases)
-            )
-    return found
-
-
-def _rows(model: LanguageModel, texts: Sequence[str], config: StudyConfig) -> list[list[int]]:
-    # Not convert_tokens_to_ids(): it gives the unknown token's number for a token that is not there.
-    end = model.tokenizer.get_vocab().get(chat.END_OF_TEXT, model.tokenizer.eos_token_id)
-    length, rows, row = config.pretraining.row_tokens, [], [end]
-    for text in texts:
-        row += [*model.tokenizer(text, add_special_tokens=False)["input_ids"], end]
-        while len(row) >= length:
-            rows.append(row[:length])
-            row = row[length:]
-        if len(rows) >= config.evaluation.held_out_rows:
-            return rows[: config.evaluation.held_out_rows]
-    return rows if rows else [row]
-
-
-def _twin(step: Step) -> Twin:
-    assert step.twin is not None
-    return step.twin
 
 
 _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
@@ -282,5 +226,5 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     "base": _base,
     "sft": _sft,
     "dpo": _dpo,
-    "measure": _measure,
+    "measure": measure,
 }
