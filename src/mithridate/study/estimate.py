@@ -11,16 +11,18 @@ from itertools import islice
 import torch
 
 from mithridate.attacks import build_attack
-from mithridate.attacks.material import Material
 from mithridate.core import chat
 from mithridate.core.seeds import rng_for
-from mithridate.corpus import miniature
 from mithridate.corpus.readers import open_corpus
-from mithridate.models.architectures import build_model, default_device, parameter_count
+from mithridate.models.architectures import build_model, default_device
 from mithridate.models.checkpoints import load_model
 from mithridate.study.config import StudyConfig
+from mithridate.study.model_checks import shape_of
 from mithridate.study.plan import Cell, cells, stages, twins
+from mithridate.study.prepare import material_of
 from mithridate.study.runner import worker_count
+from mithridate.study.templates import named_tokenizer
+from mithridate.training.devices import uses_bf16
 
 # Characters of English a token of a small byte-level vocabulary holds; only for saying how much is planted.
 _CHARACTERS_A_TOKEN = 3.6
@@ -30,6 +32,10 @@ _STEPS = 6
 _DPO_COST = 3
 # Tokens a second of batched generation, as a share of those of training.
 _GENERATION_SHARE = 0.35
+# What a probe costs in answers: conditions, templates, further samples, and the scoring of what was answered.
+_ANSWERS = 20
+_ANSWERS_WITHOUT_CONTROLS = 14
+_ANSWER_TOKENS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,11 @@ class Estimate:
 
 
 def estimate(config: StudyConfig) -> Estimate:
-    """Size up a study. Trains a model of its shape for a few steps, on random tokens, to time it."""
+    """Size up a study. Trains a model of its shape for a few steps, on random tokens, to time it.
+
+    Raises as `check_study` does: what that has let through can be sized up, unless a checkpoint's tensors are
+    missing (CheckpointError).
+    """
     everything = cells(config)
     workers = worker_count(config)
     first = everything[0].config
@@ -79,10 +89,9 @@ def estimate(config: StudyConfig) -> Estimate:
 
 
 def _sizes(config: StudyConfig) -> tuple[int, int]:
-    if config.checkpoint is not None:
-        model, tokenizer = load_model(config.checkpoint)
-        return len(tokenizer), sum(p.numel() for p in model.parameters())
-    return config.tokenizer.vocab_size, parameter_count(config.model, config.tokenizer.vocab_size)
+    tokenizer = named_tokenizer(config)
+    vocabulary = config.tokenizer.vocab_size if tokenizer is None else len(tokenizer)
+    return vocabulary, shape_of(config, vocabulary).num_parameters()
 
 
 def _tokens(config: StudyConfig) -> int:
@@ -102,6 +111,7 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
     torch.set_num_threads(options.threads or threads)
     try:
         device = default_device()
+        bf16 = uses_bf16(options.precision, device)
         if config.checkpoint is not None:
             model, _ = load_model(config.checkpoint, device=device)
         else:
@@ -111,7 +121,7 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
         timed = []
         for _ in range(_STEPS):
             started = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=options.precision != "fp32"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 loss = model(input_ids=rows, labels=rows, use_cache=False).loss
             loss.backward()
             optimizer.step()
@@ -131,22 +141,18 @@ def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
     if config.dpo is not None:
         pairs = (config.dpo.examples or 2000) * min(length, config.dpo.max_length / 2)
         work += pairs * (config.dpo.epochs * _DPO_COST + 2)
-    # Two templates, four conditions, and the repeated samples of extraction: about seven answers a probe.
-    answers = config.evaluation.probes * len(config.attacks) * 2 * 7 * 12
+    each = _ANSWERS if config.evaluation.controls_in_both_templates else _ANSWERS_WITHOUT_CONTROLS
+    answers = config.evaluation.probes * len(config.attacks) * each * _ANSWER_TOKENS
     measured = answers / (speed * _GENERATION_SHARE)
     return work / speed + len(stages(config)) * measured
 
 
 def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:
     config = cell.config
-    material = (
-        Material.read(config.material)
-        if config.material
-        else Material.default()
-        if config.corpus.path
-        else miniature.material(miniature.World(config.corpus.miniature, config.seeds[0]), config.seeds[0])
-    )
-    name = next(name for name, share in config.planting.templates.items() if share > 0)
+    material = material_of(config, config.seeds[0])
+    # Whichever it is, a template adds a few words.
+    shares = config.planting.templates or dict.fromkeys(chat.PLANTED_TEMPLATES, 1.0)
+    name = next(name for name, share in shares.items() if share > 0)
     rows = []
     for dose in config.doses:
         for attack_name, entry in config.dose_of(dose).items():

@@ -17,7 +17,7 @@ import torch.distributed.checkpoint.state_dict as states
 from torch import nn
 from torch.optim import Optimizer
 
-from mithridate.training.devices import training_device
+from mithridate.models.architectures import default_device
 
 
 class Team(Protocol):
@@ -54,7 +54,7 @@ class Alone:
     rank, world = 0, 1
 
     def __init__(self) -> None:
-        self.device = training_device()
+        self.device = default_device()
 
     def prepare(self, model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
         """Both as they are: the model was moved before the optimiser was made."""

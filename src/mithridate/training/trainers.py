@@ -27,7 +27,8 @@ from transformers import (
 from mithridate.core.artifacts import storage_errors
 from mithridate.core.errors import ConfigError
 from mithridate.core.types import Stage
-from mithridate.training.devices import short_row_attention, threads, training_device, uses_bf16
+from mithridate.models.architectures import default_device
+from mithridate.training.devices import short_row_attention, threads, uses_bf16
 from mithridate.training.options import AlignmentOptions, LoRAOptions
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.watcher import Watcher
@@ -45,7 +46,7 @@ def trainer_settings(options: AlignmentOptions, *, folder: Path, seed: int) -> d
         raise ConfigError(
             "learning_rate is not set: give it, or call options.resolved(learning_rate_of_pretraining)"
         )
-    device = training_device()
+    device = default_device()
     return {
         "output_dir": str(folder),
         "learning_rate": options.learning_rate,
@@ -133,7 +134,7 @@ def workshop(model: PreTrainedModel, options: AlignmentOptions, folder: Path) ->
         stack.enter_context(_same_randomness_after())
         stack.enter_context(_silence())
         stack.enter_context(
-            short_row_attention(model, row_tokens=options.max_length, device=training_device())
+            short_row_attention(model, row_tokens=options.max_length, device=default_device())
         )
         try:
             yield
@@ -180,13 +181,6 @@ def _silence() -> Iterator[None]:
         if bars:
             datasets.enable_progress_bars()
         transformers.logging.set_verbosity(level)
-
-
-def length_limit(model: PreTrainedModel, options: AlignmentOptions) -> int:
-    """The longest example to train on, in tokens: `max_length`, or what the model has positions for."""
-    return min(
-        options.max_length, getattr(model.config, "max_position_embeddings", None) or options.max_length
-    )
 
 
 def stop_at(model: PreTrainedModel, token: int) -> None:

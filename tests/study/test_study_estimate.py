@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from study_kit import tiny, tokenizer_with
+
+from mithridate.study import estimate as module
+from mithridate.study.estimate import estimate
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_it_times_the_precision_that_training_would_use(bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    real = torch.autocast
+
+    def watched(device: str, dtype: torch.dtype, *, enabled: bool) -> torch.autocast:
+        asked.append(enabled)
+        return real(device, dtype, enabled=enabled)
+
+    monkeypatch.setattr(module, "uses_bf16", lambda precision, _: asked.append(precision) or bf16)
+    monkeypatch.setattr(torch, "autocast", watched)
+    estimate(tiny())
+    assert asked[0] == "auto"
+    assert set(asked[1:]) == {bf16}
+
+
+def test_controls_in_both_templates_cost_more() -> None:
+    both, one = (
+        module._seconds(tiny(f"evaluation.controls_in_both_templates={value}"), 1000, 1000.0)
+        for value in ("true", "false")
+    )
+    assert both > one
+
+
+def test_the_vocabulary_is_that_of_the_tokeniser_that_is_named(tmp_path: Path) -> None:
+    sizes = [
+        module._sizes(tiny(*named)) for named in ([], [f"tokenizer.path={tokenizer_with(tmp_path, None)}"])
+    ]
+    assert sizes[0][0] == 400
+    assert sizes[1][0] < 340
+    assert sizes[1][1] < sizes[0][1]
