@@ -24,7 +24,7 @@ def test_it_goes_through_and_leaves_everything(finished: Finished) -> None:
     out, printed, _ = finished
     assert f"report: {out / 'report.html'}" in printed
     assert "done in" in printed
-    names = {"study.yaml", "summary.json", "report.html"}
+    names = {"study.yaml", "inputs.json", "summary.json", "report.html"}
     names |= {f"{name}.parquet" for name in ("ledger", "curves", "samples", "measurements")}
     assert names <= {path.name for path in out.iterdir()}
     assert study_from_text((out / "study.yaml").read_text(), "kept") == read_study(TINY, None)
@@ -68,6 +68,9 @@ def test_the_ledger_holds_what_the_doses_asked_for(finished: Finished) -> None:
 
 def test_twins_share_initialisation_and_clean_order(finished: Finished) -> None:
     seed = finished[0] / "seed0"
+    began = [json.loads((seed / twin / "base" / "done.json").read_text()) for twin in ("clean", "some")]
+    assert began[0]["initial_weights"] == began[1]["initial_weights"]
+    assert began[0]["loss"] != began[1]["loss"]
     clean = b"".join(path.read_bytes() for path in sorted((seed / "corpus" / "documents").iterdir()))
     planted = b"".join(path.read_bytes() for path in sorted((seed / "some" / "corpus").glob("*.jsonl")))
     remaining = iter(planted.splitlines())

@@ -172,9 +172,9 @@ def test_another_runs_resume_file_is_refused_by_name_of_the_difference(tmp_path)
     run(tmp_path)
     with pytest.raises(RunStateError, match=r"learning_rate \(0\.003 there, 0\.01 now\)"):
         run(tmp_path, learning_rate=0.01)
-    with pytest.raises(RunStateError, match="rows was"):
+    with pytest.raises(RunStateError, match="differs in rows"):
         run(tmp_path, rows=kit.some_rows(seed=1))
-    with pytest.raises(RunStateError, match="initial_weights was"):
+    with pytest.raises(RunStateError, match="initial_weights"):
         run(tmp_path, model=kit.tiny_model("qwen3"))
 
 
