@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-import warnings
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -57,7 +56,6 @@ def start_worker(threads: int, news: Queue[News], parent: int) -> None:
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    warnings.filterwarnings("ignore")
 
 
 def _watch(parent: int) -> None:

@@ -1,6 +1,5 @@
 """Looks on while a trainer trains: makes the curve, tells the progress, stops when the loss is lost."""
 
-# ruff: noqa: ARG002 - the base class dictates the arguments of its hooks
 from __future__ import annotations
 
 import math
@@ -22,14 +21,16 @@ class Watcher(TrainerCallback):
         self._loss = math.nan
         self._since, self._tokens = time.monotonic(), 0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
         """Start the clock."""
         self._since = time.monotonic()
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the base class dictates it
+        state: TrainerState,
+        control: TrainerControl,
+        **_kwargs: Any,
     ) -> None:
         """Tell where the training is, and have the last step logged whatever its number."""
         self._progress.advance(self._stage, state.global_step, state.max_steps, self._loss)
@@ -40,9 +41,9 @@ class Watcher(TrainerCallback):
         self,
         args: TrainingArguments,
         state: TrainerState,
-        control: TrainerControl,
+        control: TrainerControl,  # noqa: ARG002 - the base class dictates it
         logs: dict[str, Any] | None = None,
-        **kwargs: Any,
+        **_kwargs: Any,
     ) -> None:
         """Add a point to the curve."""
         logs = logs or {}
