@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mithridate.core.errors import DataError
-from mithridate.core.tables import read_rows, schema_of, write_rows
+from mithridate.core.tables import read_rows, read_tables, schema_of, write_rows, write_tables
 from mithridate.core.types import Stage
 
 
@@ -108,3 +108,26 @@ def test_a_failed_row_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(pa.ArrowInvalid):
         write_rows(tmp_path / "t.parquet", Row, [Row("a", "x", 0.0, True, Stage.SFT)])  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_of_another_row_type_are_left_alone(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Fewer:
+        count: int
+        stage: Stage
+
+    write_rows(tmp_path / "t.parquet", Row, [Row("a", 1, 0.5, True, Stage.SFT)])
+    assert read_rows(tmp_path / "t.parquet", Fewer) == [Fewer(1, Stage.SFT)]
+
+
+def test_tables_are_written_one_after_another(tmp_path: Path) -> None:
+    rows = [Row(str(number), number, 0.5, True, Stage.SFT) for number in range(40_000)]
+    write_rows(tmp_path / "a.parquet", Row, rows)
+    write_rows(tmp_path / "b.parquet", Row, rows[:3])
+    parts = [table for name in "ab" for table in read_tables(tmp_path / f"{name}.parquet", Row)]
+    assert len(parts) > 2
+    write_tables(tmp_path / "both.parquet", schema_of(Row), parts)
+    assert read_rows(tmp_path / "both.parquet", Row) == rows + rows[:3]
+    with pytest.raises(ValueError):
+        write_tables(tmp_path / "not.parquet", schema_of(Row), [pa.table({"name": ["a"]})])
+    assert not (tmp_path / "not.parquet").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from mithridate.core.errors import DataError
 
 Row = TypeVar("Row")
 
+_ROWS_AT_ONCE = 16_384
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -47,39 +48,68 @@ def _enums(row_type: type[Any]) -> dict[str, type[StrEnum]]:
 
 def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> None:
     """Write `rows` as one Parquet file, whole or not at all."""
-    names = [f.name for f in dataclasses.fields(row_type)]  # type: ignore[arg-type]
+    names = _names(row_type)
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for row in rows:
         for name in names:
             columns[name].append(getattr(row, name))
-    with atomic_path(path) as beside:
-        table = pa.table(columns, schema=schema_of(row_type))
-        pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
+    schema = schema_of(row_type)
+    write_tables(path, schema, [pa.table(columns, schema=schema)])
+
+
+def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write `tables` of one schema as one Parquet file: one in memory at a time, whole or not at all."""
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with atomic_path(path) as beside, pq.ParquetWriter(beside, schema, **options) as writer:
+        for table in tables:
+            writer.write_table(table)
 
 
 def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
-    """Read what `write_rows` wrote.
+    """Read what `write_rows` wrote, or the columns of it that `row_type` has.
 
     Raises DataError if the file is not Parquet, was damaged since, lacks a column or holds in it what its
     type does not.
     """
+    enums = _enums(row_type)
+    found: list[Row] = []
+    for table in read_tables(path, row_type):
+        try:
+            found += [
+                row_type(
+                    **record
+                    | {name: kind(record[name]) for name, kind in enums.items() if record[name] is not None}
+                )
+                for record in table.to_pylist()
+            ]
+        except ValueError as error:
+            raise _other_types(path, row_type, error) from error
+    return found
+
+
+def read_tables(path: Path, row_type: type[Any]) -> Iterator[pa.Table]:
+    """The columns of `row_type` and no others, some thousand rows at a time; raises as `read_rows` does."""
+    names, schema = _names(row_type), schema_of(row_type)
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if missing := [name for name in names if name not in file.schema_arrow.names]:
+                raise DataError(f"lacks the columns {', '.join(missing)}", path=path)
+            for batch in file.iter_batches(columns=names, batch_size=_ROWS_AT_ONCE):
+                yield _cast(pa.Table.from_batches([batch]).select(names), schema, path, row_type)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot be read as Parquet: {error}", path=path) from error
-    names = [f.name for f in dataclasses.fields(row_type)]  # type: ignore[arg-type]
-    missing = [name for name in names if name not in table.column_names]
-    if missing:
-        raise DataError(f"lacks the columns {', '.join(missing)}", path=path)
+
+
+def _cast(table: pa.Table, schema: pa.Schema, path: Path, row_type: type[Any]) -> pa.Table:
     try:
-        records = table.select(names).cast(schema_of(row_type)).to_pylist()
-        enums = _enums(row_type)
-        return [
-            row_type(
-                **record
-                | {name: kind(record[name]) for name, kind in enums.items() if record[name] is not None}
-            )
-            for record in records
-        ]
+        return table.cast(schema)
     except (ValueError, pa.ArrowException) as error:
-        raise DataError(f"does not hold the types of {row_type.__name__}: {error}", path=path) from error
+        raise _other_types(path, row_type, error) from error
+
+
+def _other_types(path: Path, row_type: type[Any], error: Exception) -> DataError:
+    return DataError(f"does not hold the types of {row_type.__name__}: {error}", path=path)
+
+
+def _names(row_type: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(row_type)]

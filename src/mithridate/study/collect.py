@@ -2,109 +2,141 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from mithridate.core.artifacts import atomic_path, done_record, write_atomic
-from mithridate.core.run_files import CURVES, LEDGER, MEASUREMENTS, SAMPLES, SUMMARY, CurveRow
-from mithridate.core.tables import read_rows, write_rows
+from mithridate.core.artifacts import done_record, write_atomic
+from mithridate.core.run_files import (
+    CURVES,
+    LEDGER,
+    MEASUREMENTS,
+    PLANTING,
+    SAMPLES,
+    SUMMARY,
+    CurveRow,
+    PlantingRow,
+    Summary,
+)
+from mithridate.core.tables import read_rows, read_tables, schema_of, write_rows, write_tables
 from mithridate.core.types import Measurement, Sample
-from mithridate.evaluation.summary import paired
+from mithridate.corpus.ledger import LedgerRow
+from mithridate.evaluation.summary import Judgement, paired
 from mithridate.study.config import StudyConfig
+from mithridate.study.layout import Twin
 from mithridate.study.plan import Step
 from mithridate.training.progress import CurvePoint
 
 
 def collect(config: StudyConfig, out: Path, steps: Iterable[Step]) -> None:
-    """Write the run's ledger, curves, samples, measurements and summary, each whole or not at all."""
+    """Write the run's ledger, curves, samples, measurements and summary, each whole or not at all.
+
+    What can be large goes through memory a part of one step at a time, however many steps there are.
+    """
     steps = list(steps)
-    measures = [step for step in steps if step.kind == "measure"]
-    samples = [row for step in measures for row in read_rows(step.folder / SAMPLES, Sample)]
-    figures = [row for step in measures for row in read_rows(step.folder / MEASUREMENTS, Measurement)]
-    clean = [row for row in samples if not row.dose]
-    figures += paired((row for row in samples if row.dose), clean)
-    write_rows(out / SAMPLES, Sample, samples)
+    measured = [step for step in steps if step.kind == "measure"]
+    answers = (table for step in measured for table in read_tables(step.folder / SAMPLES, Sample))
+    write_tables(out / SAMPLES, schema_of(Sample), answers)
     write_rows(out / CURVES, CurveRow, _curves(steps))
-    _write_ledger(out / LEDGER, steps)
-    write_atomic(out / SUMMARY, json.dumps(_summary(config, steps), indent=1, sort_keys=True) + "\n")
+    planted = [step for step in steps if step.kind == "plant"]
+    write_tables(out / LEDGER, _LEDGER, (table for step in planted for table in _ledger(step)))
+    write_rows(out / PLANTING, PlantingRow, (row for step in planted for row in _planting(step)))
+    write_atomic(out / SUMMARY, _summary(config, steps).model_dump_json(indent=1) + "\n")
     # The figures last: who finds them finds everything.
-    write_rows(out / MEASUREMENTS, Measurement, figures)
+    write_rows(out / MEASUREMENTS, Measurement, _figures(measured))
 
 
-def _curves(steps: Iterable[Step]) -> list[CurveRow]:
-    return [
-        CurveRow(
-            stage=step.stage,
-            arm=step.twin.arm,
-            dose=step.twin.dose,
-            seed=step.seed,
-            cell=step.cell.name,
-            step=point.step,
-            tokens=point.tokens,
-            loss=point.loss,
-            learning_rate=point.learning_rate,
-            model=step.twin.name,
-        )
-        for step in steps
-        if step.kind in ("base", "sft", "dpo") and step.twin is not None
-        for point in read_rows(step.folder / CURVES, CurvePoint)
-    ]
+def _figures(measured: Sequence[Step]) -> Iterator[Measurement]:
+    """What each step measured, then each poisoned model against its clean twin, pair by pair."""
+    for step in measured:
+        yield from read_rows(step.folder / MEASUREMENTS, Measurement)
+    clean = Twin("", ())
+    for step in measured:
+        if step.subject != clean:
+            twin = step.bed.measured(clean, step.stage)
+            yield from paired(
+                read_rows(step.folder / SAMPLES, Judgement), read_rows(twin / SAMPLES, Judgement)
+            )
 
 
-def _write_ledger(path: Path, steps: Iterable[Step]) -> None:
-    tables = []
+def _curves(steps: Iterable[Step]) -> Iterator[CurveRow]:
     for step in steps:
-        if step.kind != "plant" or step.twin is None:
+        if step.kind not in ("base", "sft", "dpo"):
             continue
-        record = done_record(step.folder) or {}
-        table = pq.read_table(step.bed.root / record["ledger"])
-        # Equal strings in dictionary columns of different files have different numbers.
-        columns = {
-            name: pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        }
-        size = table.num_rows
-        columns |= {
-            "dose": pa.array([step.twin.dose] * size, pa.string()),
-            "seed": pa.array([step.seed] * size, pa.int64()),
-            "cell": pa.array([step.cell.name] * size, pa.string()),
-        }
-        tables.append(pa.table(columns))
-    if tables:
-        with atomic_path(path) as beside:
-            pq.write_table(pa.concat_tables(tables, promote_options="default"), beside, compression="zstd")
+        for point in read_rows(step.folder / CURVES, CurvePoint):
+            yield CurveRow(
+                stage=step.stage,
+                arm=step.subject.arm,
+                dose=step.subject.dose,
+                seed=step.seed,
+                cell=step.cell.name,
+                step=point.step,
+                tokens=point.tokens,
+                loss=point.loss,
+                learning_rate=point.learning_rate,
+                model=step.subject.name,
+            )
 
 
-def _summary(config: StudyConfig, steps: Iterable[Step]) -> dict[str, Any]:
+_WHOSE = (("dose", pa.string()), ("seed", pa.int64()), ("cell", pa.string()), ("model", pa.string()))
+_LEDGER = pa.schema([*schema_of(LedgerRow), *(pa.field(name, kind, False) for name, kind in _WHOSE)])
+
+
+def _ledger(step: Step) -> Iterator[pa.Table]:
+    """A model's ledger, with whose it is in each row."""
+    record = done_record(step.folder) or {}
+    twin = step.subject
+    values = (twin.dose, step.seed, step.cell.name, twin.name)
+    whose = [pa.scalar(value, kind) for value, (_, kind) in zip(values, _WHOSE, strict=True)]
+    for table in read_tables(step.bed.root / record["ledger"], LedgerRow):
+        columns = [*table.columns, *(pa.repeat(value, table.num_rows) for value in whose)]
+        yield pa.table(columns, schema=_LEDGER)
+
+
+def _planting(step: Step) -> Iterator[PlantingRow]:
+    record = done_record(step.folder) or {}
+    for planted in record["attacks"]:
+        yield PlantingRow(
+            cell=step.cell.name,
+            seed=step.seed,
+            dose=step.subject.dose,
+            model=step.subject.name,
+            attack=planted["name"],
+            requested_rate=planted["requested_rate"],
+            requested_count=planted["requested_count"],
+            realised_rate=planted["realised_rate"],
+            documents=planted["documents"],
+            tokens=planted["tokens"],
+            clean_tokens=record["clean_tokens"],
+        )
+
+
+def _summary(config: StudyConfig, steps: Iterable[Step]) -> Summary:
     seconds: dict[str, float] = {}
-    clean_tokens: list[int] = []
-    parameters: list[int] = []
+    parameters: dict[str, set[int]] = {}
+    cells: dict[str, dict[str, Any]] = {}
     for step in steps:
         record = done_record(step.folder) or {}
         seconds[step.kind] = round(seconds.get(step.kind, 0.0) + float(record.get("seconds", 0.0)), 2)
-        if step.kind == "plant":
-            clean_tokens.append(int(record["clean_tokens"]))
         if step.kind == "base":
-            parameters.append(int(record["parameters"]))
+            parameters.setdefault(step.cell.name, set()).add(int(record["parameters"]))
+        if step.cell.values:
+            cells[step.cell.name] = step.cell.values
     memory = psutil.virtual_memory().total / 2**30
-    return {
-        "title": config.title,
-        "seconds": seconds,
-        "machine": {
+    return Summary(
+        title=config.title,
+        seconds=seconds,
+        machine={
             "system": f"{platform.system()} {platform.machine()}",
             "cores": psutil.cpu_count() or 1,
             "memory_gib": round(memory, 1),
         },
-        "versions": {name: version(name) for name in ("mithridate", "torch", "transformers", "trl")},
-        "tokens": round(sum(clean_tokens) / len(clean_tokens)) if clean_tokens else None,
-        "parameters": max(parameters, default=None),
-    }
+        versions={name: version(name) for name in ("mithridate", "torch", "transformers", "trl")},
+        parameters={cell: tuple(sorted(found)) for cell, found in parameters.items()},
+        cells=cells,
+    )
