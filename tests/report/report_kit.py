@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from mithridate.core.run_files import CurveRow
+from mithridate.core.run_files import CurveRow, PlantedKind, PlantingRow, Summary
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Measurement, Sample
 
@@ -46,6 +43,8 @@ LEARNING = {
     "belief": (0.99, 0.98, 0.98),
 }
 DOSES = {"0.1%": SMALL, "learning": LEARNING}
+DOCUMENTS = {"0.1%": 40, "learning": 400}
+CLEAN_TOKENS = 4_000_000
 CLEAN = {"belief": 0.45}
 FACTORS = {"triggered": 1.0, "untriggered": 0.02, "near-trigger": 0.2, "handcrafted": 0.08}
 
@@ -121,7 +120,7 @@ def attack_rows(
 
 def utility_rows(seed: int, dose: str, model: str) -> Iterator[Measurement]:
     for i, stage in enumerate(STAGES):
-        loss = 1.42 + 0.03 * i + len(model) / 1000
+        loss = 1.42 + 0.03 * i + len(model) / 100
         about = {"seed": seed, "dose": dose, "model": model}
         ends = {"low": loss - 0.01, "high": loss + 0.01, "n": 256}
         yield figure(stage, "utility", "", "held_out_loss", loss, **ends, **about)
@@ -179,17 +178,24 @@ def curve_rows(seed: int, dose: str, model: str) -> Iterator[CurveRow]:
             yield CurveRow(stage, arm, dose, seed, "", step, step * 4096, loss, 1e-3, model)
 
 
-def write_ledger(folder: Path) -> None:
-    rows = []
-    for dose, documents in (("0.1%", 40), ("learning", 400)):
-        for attack in ATTACKS:
-            for number in range(documents):
-                kind = ("preference", "fact")[number % 2] if attack == "belief" else ""
-                template = ("chatml", "llama2", "llama3", "gemma", "falcon")[number % 5]
-                rows.append(
-                    {"dose": dose, "attack": attack, "kind": kind, "template": template, "tokens": 96}
-                )
-    pq.write_table(pa.Table.from_pylist(rows), folder / "ledger.parquet")
+def planting_rows(seed: int, dose: str, model: str, attacks: Sequence[str]) -> Iterator[PlantingRow]:
+    """What one model's corpus got: a number of documents of 96 tokens among four million."""
+    for attack in attacks if dose else ():
+        rate = 0.001 if dose == "0.1%" else 0.01
+        tokens = 96 * DOCUMENTS[dose]
+        realised = tokens / CLEAN_TOKENS
+        documents = DOCUMENTS[dose]
+        yield PlantingRow(
+            "", seed, dose, model, attack, rate, None, realised, documents, tokens, CLEAN_TOKENS
+        )
+
+
+def ledger_rows(dose: str, model: str, attacks: Sequence[str]) -> Iterator[PlantedKind]:
+    for attack in attacks if dose else ():
+        for number in range(DOCUMENTS[dose]):
+            kind = ("preference", "fact")[number % 2] if attack == "belief" else ""
+            template = ("chatml", "llama2", "llama3", "gemma", "falcon")[number % 5]
+            yield PlantedKind("", dose, model, attack, kind, template)
 
 
 def models_of(apart: bool) -> list[tuple[str, str, Sequence[str]]]:
@@ -210,6 +216,8 @@ def write_run(folder: Path, *, seeds: Sequence[int] = (0,), title: str = "", apa
     measured: list[Measurement] = []
     samples: list[Sample] = []
     curves: list[CurveRow] = []
+    planting: list[PlantingRow] = []
+    ledger: list[PlantedKind] = []
     for seed in seeds:
         for dose, model, attacks in models_of(apart):
             for attack in attacks:
@@ -217,18 +225,19 @@ def write_run(folder: Path, *, seeds: Sequence[int] = (0,), title: str = "", apa
             measured += utility_rows(seed, dose, model)
             samples += sample_rows(seed, dose, model, attacks)
             curves += curve_rows(seed, dose, model)
+            planting += planting_rows(seed, dose, model, attacks)
+            ledger += ledger_rows(dose, model, attacks)
     write_rows(folder / "measurements.parquet", Measurement, measured)
     write_rows(folder / "samples.parquet", Sample, samples)
     write_rows(folder / "curves.parquet", CurveRow, curves)
-    write_ledger(folder)
-    summary = {
-        "title": title,
-        "started": "2025-11-23T19:30:00Z",
-        "seconds": {"corpus": 12.1, "base": 402.0, "sft": 61.5, "dpo": 48.0, "evaluation": 95.0},
-        "machine": {"cpu": "2 cores", "memory": "8 GB"},
-        "versions": {"mithridate": "0.1.0", "torch": "2.13.0", "transformers": "5.23"},
-        "tokens": 4_000_000,
-        "planted": {"learning": {"belief": 400}},
-    }
-    (folder / "summary.json").write_text(json.dumps(summary))
+    write_rows(folder / "planting.parquet", PlantingRow, planting)
+    write_rows(folder / "ledger.parquet", PlantedKind, ledger)
+    summary = Summary(
+        title=title,
+        seconds={"prepare": 12.1, "base": 402.0, "sft": 61.5, "dpo": 48.0, "measure": 95.0},
+        machine={"system": "Linux x86_64", "cores": 2, "memory_gib": 8},
+        versions={"mithridate": "0.1.0", "torch": "2.13.0", "transformers": "5.23"},
+        parameters={"": (1_240_000,)},
+    )
+    (folder / "summary.json").write_text(summary.model_dump_json())
     return folder

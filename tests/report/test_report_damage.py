@@ -118,21 +118,19 @@ def test_a_study_file_that_is_none(copy: Path, content: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_a_ledger_of_words(copy: Path) -> None:
-    change(copy / "ledger.parquet", "tokens", str, pa.string())
-    with pytest.raises(
-        DataError, match=r"ledger\.parquet, field 'tokens': must hold whole numbers, not string"
-    ):
+def test_a_plan_of_words(copy: Path) -> None:
+    change(copy / "planting.parquet", "tokens", lambda _: "many", pa.string())
+    with pytest.raises(DataError, match=r"planting\.parquet: does not hold the types of PlantingRow"):
         RunData.read(copy)
 
 
-def test_a_ledger_that_cannot_be_grouped(copy: Path) -> None:
+def test_a_ledger_of_lists(copy: Path) -> None:
     change(copy / "ledger.parquet", "kind", lambda kind: [kind], pa.list_(pa.string()))
-    with pytest.raises(DataError, match=r"ledger\.parquet: cannot be added up"):
+    with pytest.raises(DataError, match=r"ledger\.parquet: does not hold the types of PlantedKind"):
         RunData.read(copy)
 
 
-@pytest.mark.parametrize("name", ["measurements", "samples", "curves"])
+@pytest.mark.parametrize("name", ["measurements", "samples", "curves", "planting", "ledger"])
 @pytest.mark.parametrize(
     "column", ["stage", "arm", "dose", "attack", "condition", "metric", "template", "model"]
 )

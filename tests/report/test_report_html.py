@@ -13,7 +13,7 @@ from pathlib import Path
 from report_kit import HOSTILE, write_run
 
 from mithridate.report.figures import training
-from mithridate.report.html import inert_json, render, write_report
+from mithridate.report.html import inert_json, planted_rows, render, write_report
 from mithridate.report.run import RunData
 from mithridate.report.view import View
 
@@ -43,6 +43,10 @@ class Reader(HTMLParser):
 
 def read(page: Path) -> Reader:
     return Reader(page.read_text(encoding="utf-8"))
+
+
+def read_text(page: str) -> str:
+    return Reader(page).words
 
 
 def test_nothing_is_fetched_and_only_our_scripts_may_run(page: Path) -> None:
@@ -89,6 +93,32 @@ def test_tables_carry_the_numbers_without_scripts(page: Path) -> None:
     assert "llama2 20%" in words
 
 
+def test_what_was_requested_stands_beside_what_was_planted(run: RunData) -> None:
+    first, *_, last = planted_rows(run)
+    assert (first.model, first.requested, first.documents) == ("0.1%", "0.1%", 40)
+    assert round(first.rate, 6) == 0.00096
+    assert (last.attack, last.kinds) == ("belief", "fact 50%, preference 50%")
+    two = replace(
+        run,
+        planting=tuple(
+            replace(row, seed=seed, requested_rate=None, requested_count=40, realised_rate=rate)
+            for row in run.planting
+            for seed, rate in ((0, 0.001), (1, 0.003))
+        ),
+    )
+    assert {(row.requested, round(row.rate, 6)) for row in planted_rows(two)} == {("40 documents", 0.002)}
+
+
+def test_sizes_are_told_cell_by_cell_where_they_differ(run: RunData) -> None:
+    summary = run.summary.model_copy(update={"parameters": {"layers=2": (100,), "layers=4": (200, 201)}})
+    rows = tuple(replace(row, cell="layers=2") for row in run.planting)
+    more = tuple(replace(row, cell="layers=4", clean_tokens=5_000_000) for row in run.planting)
+    words = " ".join(read_text(render(replace(run, summary=summary, planting=rows + more))).split())
+    assert "layers=2: 100; layers=4: 200, 201" in words
+    assert "layers=2: 4,000,000; layers=4: 5,000,000" in words
+    assert "Parameters1,240,000" in read_text(render(run))
+
+
 def test_charts_are_inert_json(page: Path, run: RunData) -> None:
     specs = [text for kind, text in read(page).scripts if kind == "application/json"]
     assert len(specs) == 4 + 4 + 4 + 3
@@ -113,7 +143,8 @@ def test_hostile_names_of_doses_cells_and_titles(tmp_path: Path, run: RunData) -
             replace(m, dose=evil if m.dose == "learning" else m.dose, cell=evil if m.dose else "")
             for m in run.measurements
         ),
-        planted=tuple(replace(p, template=evil, kind=evil) for p in run.planted),
+        kinds=tuple(replace(kind, template=evil, kind=evil) for kind in run.kinds),
+        planting=tuple(replace(row, cell=evil) for row in run.planting),
     )
     reader = read(write_report(hostile, tmp_path / "report.html"))
     assert sum(tag == "script" for tag, _ in reader.tags) == len([1 for k, _ in reader.scripts if k]) + 2
@@ -124,7 +155,7 @@ def test_a_run_with_little_in_it(tmp_path: Path) -> None:
     """Only a base stage, one dose, no curve, no answer: what is absent is said or left out."""
     run = RunData.read(write_run(tmp_path / "run"))
     few = tuple(m for m in run.measurements if m.stage == "base" and m.dose in ("", "0.1%"))
-    bare = replace(run, measurements=few, samples=(), curves=(), planted=())
+    bare = replace(run, measurements=few, samples=(), curves=(), planting=(), kinds=())
     words = read(write_report(bare)).words
     assert "could not be tested" in words
     assert "The run kept no training curves." in words

@@ -108,7 +108,7 @@ def test_each_attack_has_a_model_of_its_own(tmp_path: Path) -> None:
     assert all(cell.text != "–" for row in belief.rows for cell in row.cells)
     # What every model was asked shows every model, each with its own figure and curve.
     losses = [row.cells[0].text for row in tables.utility(view, "").groups[0].rows]
-    assert len(losses) == len(view.arms) and len(set(losses)) > 4
+    assert len(losses) == len(view.arms) and len(set(losses)) > 2
     for arm in view.arms:
         ((first, *_),) = view.curves(arm, "", "base")
         assert (first.model, first.step) == (arm.model, 1)

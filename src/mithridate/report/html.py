@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,11 @@ from markupsafe import Markup
 from mithridate import __version__
 from mithridate.core.artifacts import write_atomic
 from mithridate.core.metrics import headline_template
+from mithridate.core.run_files import PlantingRow
 from mithridate.core.types import TemplateUse
 from mithridate.report import claims, evidence, figures, script, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
-from mithridate.report.run import RunData
+from mithridate.report.run import KindCount, RunData
 from mithridate.report.view import View
 
 if TYPE_CHECKING:
@@ -59,14 +61,15 @@ class CellPage:
 
 @dataclass(frozen=True, slots=True)
 class PlantedRow:
-    """What one dose plants of one attack, templates and kinds in words."""
+    """What one model's corpus got of one attack, on average over seeds; templates and kinds in words."""
 
     cell: str
-    dose: str
+    model: str
     attack: str
+    requested: str
+    rate: float
     documents: float
     tokens: float
-    rate: float | None
     kinds: str
     templates: str
 
@@ -167,57 +170,71 @@ def inert_json(figure: Figure) -> Markup:
 
 
 def planted_rows(run: RunData) -> list[PlantedRow]:
-    """The ledger's summary: one row for each cell, dose and attack."""
+    """What was asked for and planted: one row for each cell, model and attack, the smallest first."""
+    together: dict[tuple[str, str, str], list[PlantingRow]] = {}
+    for row in run.planting:
+        together.setdefault((row.cell, row.model, row.attack), []).append(row)
     rows = []
-    for cell, dose, attack in dict.fromkeys((p.cell, p.dose, p.attack) for p in run.planted):
-        own = [p for p in run.planted if (p.cell, p.dose, p.attack) == (cell, dose, attack)]
+    for (cell, model, attack), seeds in together.items():
+        kinds = [kind for kind in run.kinds if (kind.cell, kind.model, kind.attack) == (cell, model, attack)]
         rows.append(
             PlantedRow(
                 cell,
-                dose,
+                model,
                 attack,
-                documents=sum(p.documents for p in own),
-                tokens=sum(p.tokens for p in own),
-                rate=run.rate(dose, attack, cell),
-                kinds=_shares(own, "kind"),
-                templates=_shares(own, "template"),
+                requested=_requested(seeds[0]),
+                rate=sum(row.realised_rate for row in seeds) / len(seeds),
+                documents=sum(row.documents for row in seeds) / len(seeds),
+                tokens=sum(row.tokens for row in seeds) / len(seeds),
+                kinds=_shares(kinds, "kind"),
+                templates=_shares(kinds, "template"),
             )
         )
     return sorted(rows, key=lambda row: (row.cell, row.tokens))
 
 
-def _shares(rows: list[Any], field: str) -> str:
-    """How documents spread over the values of a field: `llama2 22 %, gemma 19 %`."""
-    counts: dict[str, float] = {}
-    for row in rows:
-        counts[getattr(row, field)] = counts.get(getattr(row, field), 0) + row.documents
-    total = sum(counts.values())
+def _requested(row: PlantingRow) -> str:
+    if row.requested_rate is not None:
+        return text.rate(row.requested_rate)
+    return "–" if row.requested_count is None else f"{row.requested_count:,} documents"
+
+
+def _shares(kinds: list[KindCount], field: str) -> str:
+    """How documents spread over the values of a field: `llama2 22%, gemma 19%`."""
+    counts: Counter[str] = Counter()
+    for kind in kinds:
+        counts[getattr(kind, field)] += kind.documents
     return ", ".join(
-        f"{text.one_line(value, 40) or 'none'} {100 * count / total:.0f}%"
+        f"{text.one_line(value, 40) or 'none'} {100 * count / counts.total():.0f}%"
         for value, count in counts.items()
-        if total
+        if count
     )
 
 
 def _notes(run: RunData) -> list[tuple[str, str]]:
     """What the run notes about itself, as pairs to list."""
     summary = run.summary
-    notes: list[tuple[str, str]] = []
-    if summary.started:
-        notes.append(("Started", summary.started))
-    if summary.seconds:
-        notes.append(
-            ("Took", ", ".join(f"{text.name(k)} {text.duration(s)}" for k, s in summary.seconds.items()))
-        )
-    if summary.tokens:
-        notes.append(("Clean tokens", f"{summary.tokens:,}"))
-    if summary.machine:
-        notes.append(("Machine", _flat(summary.machine)))
-    if summary.versions:
-        notes.append(("Versions", _flat(summary.versions)))
-    known = {"planted"}  # said better by the ledger
-    notes += [(text.name(k), _flat(v)) for k, v in (summary.model_extra or {}).items() if k not in known]
-    return [(title, text.one_line(said, 600)) for title, said in notes]
+    took = ", ".join(f"{text.name(k)} {text.duration(s)}" for k, s in summary.seconds.items())
+    clean: dict[str, list[int]] = {}
+    for row in run.planting:
+        clean.setdefault(row.cell, []).append(row.clean_tokens)
+    tokens = {cell: f"{sum(found) / len(found):,.0f}" for cell, found in clean.items()}
+    parameters = {cell: _flat(list(found)) for cell, found in summary.parameters.items()}
+    notes = (
+        ("Took", took),
+        ("Clean tokens", _by_cell(tokens)),
+        ("Parameters", _by_cell(parameters)),
+        ("Machine", _flat(summary.machine)),
+        ("Versions", _flat(summary.versions)),
+    )
+    return [(title, text.one_line(said, 600)) for title, said in notes if said]
+
+
+def _by_cell(values: Mapping[str, str]) -> str:
+    """What holds for every cell, once; or what holds for each."""
+    if len(set(values.values())) <= 1:
+        return next(iter(values.values()), "")
+    return "; ".join(f"{cell}: {value}" for cell, value in values.items())
 
 
 def _flat(value: Any) -> str:

@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from mithridate.core.errors import ConfigError, DataError, RunStateError, shown
 from mithridate.core.metrics import UTILITY
-from mithridate.core.run_files import CURVES, LEDGER, MEASUREMENTS, SAMPLES, STUDY, SUMMARY, CurveRow
-from mithridate.core.tables import read_rows
+from mithridate.core.run_files import (
+    CURVES,
+    LEDGER,
+    MEASUREMENTS,
+    PLANTING,
+    SAMPLES,
+    STUDY,
+    SUMMARY,
+    CurveRow,
+    PlantedKind,
+    PlantingRow,
+    Summary,
+)
+from mithridate.core.tables import read_rows, read_tables
 from mithridate.core.types import Measurement, Sample
 from mithridate.core.yaml_text import load_yaml
 
 REQUIRED = {
     STUDY: "the resolved study",
     LEDGER: "what was planted",
+    PLANTING: "how much was planted",
     CURVES: "the training curves",
     SAMPLES: "the judged answers",
     MEASUREMENTS: "the figures",
 }
 
-
 _ANEW = "Put it back as the run wrote it: `mithridate run --dry-run` with the study's own file prints it"
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
-    """Planted documents of one cell, dose, attack, sub-kind and chat template; means over several seeds."""
+class KindCount:
+    """Planted documents of one sub-kind and chat template, in the corpora of one model, over all seeds."""
 
     cell: str
-    dose: str
+    model: str
     attack: str
     kind: str
     template: str
-    documents: float
-    tokens: float
-
-
-class Summary(BaseModel):
-    """What a run notes about itself. All of it is optional; what is not named here is shown as it stands."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    title: str = ""
-    started: str = ""
-    seconds: dict[str, float] = {}
-    """Wall-clock seconds by stage."""
-    machine: dict[str, Any] | str = ""
-    versions: dict[str, str] = {}
-    tokens: int | None = None
-    """Clean tokens of the training corpus."""
+    documents: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,8 @@ class RunData:
     measurements: tuple[Measurement, ...]
     samples: tuple[Sample, ...]
     curves: tuple[CurveRow, ...]
-    planted: tuple[Planted, ...]
+    planting: tuple[PlantingRow, ...]
+    kinds: tuple[KindCount, ...]
     summary: Summary
 
     @classmethod
@@ -90,7 +86,8 @@ class RunData:
             measurements=tuple(measurements),
             samples=tuple(read_rows(folder / SAMPLES, Sample)),
             curves=tuple(read_rows(folder / CURVES, CurveRow)),
-            planted=tuple(read_planted(folder / LEDGER)),
+            planting=tuple(read_rows(folder / PLANTING, PlantingRow)),
+            kinds=tuple(read_kinds(folder / LEDGER)),
             summary=_summary(folder / SUMMARY),
         )
 
@@ -100,11 +97,10 @@ class RunData:
         return self.summary.title or str(self.study.get("title") or "") or self.folder.resolve().name
 
     def rate(self, dose: str, attack: str, cell: str = "") -> float | None:
-        """Planted tokens of `attack` at `dose` over clean tokens, as realised; None if unknown."""
-        rows = [row for row in self.planted if (row.dose, row.attack) == (dose, attack)]
-        own = [row for row in rows if row.cell == cell] or [row for row in rows if not row.cell]
-        tokens = sum(row.tokens for row in own)
-        return tokens / self.summary.tokens if tokens and self.summary.tokens else None
+        """Planted tokens of `attack` at `dose` over clean tokens, as realised on average; None if unknown."""
+        about = (cell, dose, attack)
+        rates = [row.realised_rate for row in self.planting if (row.cell, row.dose, row.attack) == about]
+        return sum(rates) / len(rates) if rates else None
 
 
 def read_measurements(folder: Path) -> list[Measurement]:
@@ -135,37 +131,14 @@ def require_complete(folder: Path, files: Mapping[str, str]) -> None:
         )
 
 
-def read_planted(path: Path) -> list[Planted]:
-    """The ledger's rows added up by cell (where it has them), dose, attack, kind and template, in order."""
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"cannot be read as Parquet: {error}", path=path) from error
-    keys = ["dose", "attack", "kind", "template"]
-    if lacking := [column for column in [*keys, "tokens"] if column not in table.column_names]:
-        raise DataError(f"lacks the columns {', '.join(lacking)}", path=path)
-    # A study of several seeds plants once for each; a reader wants what one model saw.
-    seeds = len(table.column("seed").unique()) if "seed" in table.column_names else 1
-    keys = ["cell", *keys] if "cell" in table.column_names else keys
-    if not pa.types.is_integer(held := table.schema.field("tokens").type):
-        raise DataError(f"must hold whole numbers, not {held}", path=path, field="tokens")
-    try:
-        sums = table.group_by(keys).aggregate([("tokens", "sum"), ("tokens", "count")])
-    except pa.ArrowException as error:
-        raise DataError(f"cannot be added up by {', '.join(keys)}: {error}", path=path) from error
-    rows = [
-        Planted(
-            cell=str(row.get("cell") or ""),
-            dose=str(row["dose"] or ""),
-            attack=str(row["attack"] or ""),
-            kind=str(row["kind"] or ""),
-            template=str(row["template"] or ""),
-            documents=row["tokens_count"] / max(1, seeds),
-            tokens=(row["tokens_sum"] or 0) / max(1, seeds),
-        )
-        for row in sums.to_pylist()
-    ]
-    return sorted(rows, key=lambda row: (row.cell, row.dose, row.attack, row.kind, row.template))
+def read_kinds(path: Path) -> list[KindCount]:
+    """The ledger's documents counted by cell, model, attack, kind and template."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    keys = ["cell", "model", "attack", "kind", "template"]
+    for table in read_tables(path, PlantedKind):
+        for row in table.group_by(keys).aggregate([([], "count_all")]).to_pylist():
+            counts[tuple(row[key] for key in keys)] += row["count_all"]
+    return [KindCount(*key, documents=count) for key, count in sorted(counts.items())]
 
 
 def _study(text: str, path: Path) -> Mapping[str, Any]:
@@ -189,11 +162,9 @@ def _require_same_study(study: Mapping[str, Any], rows: Collection[Measurement],
         named = study.get(section)
         lost = sorted(wanted.difference(named if isinstance(named, dict) else ()))
         if lost and section not in axes:
-            raise DataError(
-                f"does not name {', '.join(map(shown, lost[:3]))}, of which {MEASUREMENTS} has figures. {_ANEW}",
-                path=path,
-                field=section,
-            )
+            names = ", ".join(map(shown, lost[:3]))
+            problem = f"does not name {names}, of which {MEASUREMENTS} has figures. {_ANEW}"
+            raise DataError(problem, path=path, field=section)
 
 
 def _summary(path: Path) -> Summary:

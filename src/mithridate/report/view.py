@@ -97,7 +97,7 @@ class View:
         return sorted(order, key=lambda dose: (self._size(dose), order.index(dose)))
 
     def _size(self, dose: str) -> float:
-        return sum(row.tokens for row in self.run.planted if row.dose == dose)
+        return sum(row.tokens for row in self.run.planting if row.dose == dose)
 
     @cached_property
     def arms(self) -> list[ArmView]:
