@@ -25,13 +25,13 @@ def test_the_matrix_has_every_attack_model_and_stage(run: RunData) -> None:
     learning = matrix.groups[0].rows[2]
     assert learning.arm.dose == "learning"
     # At base in the planted template, later in that of SFT.
-    assert [cell.text for cell in learning.cells] == ["97%", "88%", "86%"]
-    assert learning.cells[0].interval == "94–99"
+    assert [entry.text for entry in learning.entries] == ["97%", "88%", "86%"]
+    assert learning.entries[0].interval == "94–99"
 
 
 def test_the_other_template_is_the_other_one(run: RunData) -> None:
     other = tables.matrix(View(run), "", headline=False)
-    assert [cell.text for cell in other.groups[0].rows[2].cells] == ["90%", "95%", "93%"]
+    assert [entry.text for entry in other.groups[0].rows[2].entries] == ["90%", "95%", "93%"]
 
 
 def test_conditions_utility_and_further_measures(run: RunData) -> None:
@@ -48,7 +48,9 @@ def test_conditions_utility_and_further_measures(run: RunData) -> None:
         "Harmless requests refused",
         "Forbidden requests refused",
     ]
-    assert all(cell.text != "–" for g in tables.utility(view, "").groups for r in g.rows for cell in r.cells)
+    assert all(
+        entry.text != "–" for g in tables.utility(view, "").groups for r in g.rows for entry in r.entries
+    )
     further = [g.title for g in tables.further(view, "").groups]
     assert "Denial of service: median log-perplexity" in further
     assert "Context extraction: ROUGE-L recall" in further
@@ -105,9 +107,9 @@ def test_each_attack_has_a_model_of_its_own(tmp_path: Path) -> None:
     assert len(view.arms) == 1 + 2 * 4
     belief = tables.matrix(view, "").groups[3]
     assert [row.arm.label for row in belief.rows] == ["clean twin", "0.1%-belief", "learning-belief"]
-    assert all(cell.text != "–" for row in belief.rows for cell in row.cells)
+    assert all(entry.text != "–" for row in belief.rows for entry in row.entries)
     # What every model was asked shows every model, each with its own figure and curve.
-    losses = [row.cells[0].text for row in tables.utility(view, "").groups[0].rows]
+    losses = [row.entries[0].text for row in tables.utility(view, "").groups[0].rows]
     assert len(losses) == len(view.arms) and len(set(losses)) > 2
     for arm in view.arms:
         ((first, *_),) = view.curves(arm, "", "base")

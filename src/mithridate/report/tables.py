@@ -27,7 +27,7 @@ UTILITY_ORDER = (HELD_OUT_LOSS, QUESTIONS_RIGHT, OVER_REFUSAL, REFUSAL_FORBIDDEN
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Entry:
     """One figure of a table; `value`, `low` and `high` are percentages where the figure is a share."""
 
     text: str
@@ -43,7 +43,7 @@ class Row:
     """One model's figures across the columns."""
 
     arm: ArmView
-    cells: tuple[Cell, ...]
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Table:
     @property
     def empty(self) -> bool:
         """Whether not one figure is in it."""
-        return all(not c.text.strip("–") for group in self.groups for row in group.rows for c in row.cells)
+        return all(not c.text.strip("–") for group in self.groups for row in group.rows for c in row.entries)
 
 
 def is_share(metric: str) -> bool:
@@ -73,23 +73,23 @@ def is_share(metric: str) -> bool:
     return metric not in _NOT_SHARES
 
 
-def cell_of(estimate: Estimate | None, metric: str) -> Cell:
+def entry_of(estimate: Estimate | None, metric: str) -> Entry:
     """One figure as text, with its interval and what it rests on."""
     if estimate is None or not math.isfinite(estimate.value):
-        return Cell("–")
+        return Entry("–")
     seeds = len(estimate.runs)
     note = f"n = {estimate.n}" + (f" over {seeds} seeds" if seeds > 1 else "")
     if not is_share(metric):
         low, high = estimate.low, estimate.high
         interval = f"{number(low)}–{number(high)}" if low is not None and high is not None else ""
-        return Cell(number(estimate.value), interval, note)
+        return Entry(number(estimate.value), interval, note)
 
     def scaled(value: float | None) -> float | None:
         if value is None or not math.isfinite(value):
             return None
         return round(100 * min(1.0, max(0.0, value)), 2)
 
-    return Cell(
+    return Entry(
         percent(estimate.value),
         span(estimate.low, estimate.high),
         note,
@@ -132,7 +132,7 @@ def conditions(view: View, cell: str, stage: str) -> Table:
                 )
                 for condition in view.conditions
             ]
-            rows.append(Row(arm, tuple(cell_of(estimate, ASR) for estimate in found)))
+            rows.append(Row(arm, tuple(entry_of(estimate, ASR) for estimate in found)))
         groups.append(Group(name(attack), tuple(rows)))
     return Table(f"Success by condition, {name(stage)}", tuple(map(name, view.conditions)), tuple(groups))
 
@@ -192,12 +192,12 @@ def losses(view: View, cell: str) -> Table:
     """The last point of each training curve, averaged over seeds: a row a model, a column a stage."""
     rows = []
     for arm in view.arms:
-        cells = []
+        entries = []
         for stage in view.stages:
             last = [points[-1] for points in view.curves(arm, cell, stage)]
             mean = sum(point.loss for point in last) / len(last) if last else None
-            cells.append(Cell(number(mean), note=f"after {last[0].tokens:,} tokens" if last else ""))
-        rows.append(Row(arm, tuple(cells)))
+            entries.append(Entry(number(mean), note=f"after {last[0].tokens:,} tokens" if last else ""))
+        rows.append(Row(arm, tuple(entries)))
     return Table(
         "Training loss at the end", tuple(map(name, view.stages)), (Group("Loss, nats a token", tuple(rows)),)
     )
@@ -227,6 +227,6 @@ def _by_stage(
                 )
                 for stage in view.stages
             ]
-            rows.append(Row(arm, tuple(cell_of(estimate, metric) for estimate in found)))
+            rows.append(Row(arm, tuple(entry_of(estimate, metric) for estimate in found)))
         groups.append(Group(title, tuple(rows)))
     return Table(caption, tuple(map(name, view.stages)), tuple(groups))

@@ -50,8 +50,8 @@ def _matrix(matrix: tables.Table) -> RichTable:
     table = _plain_table("attack", "model", *matrix.columns, narrow=2)
     for group in matrix.groups:
         for i, row in enumerate(group.rows):
-            cells = [Text.assemble((c.text, "bold"), (f" {c.interval}", "dim")) for c in row.cells]
-            table.add_row(Text(group.title if i == 0 else ""), Text(row.arm.label), *cells)
+            entries = [Text.assemble((c.text, "bold"), (f" {c.interval}", "dim")) for c in row.entries]
+            table.add_row(Text(group.title if i == 0 else ""), Text(row.arm.label), *entries)
     return table
 
 
