@@ -111,7 +111,7 @@ def attack_rows(
                 if condition == "triggered" and rates is not None:
                     p = paired_p(round(value * PROBES), round(clean * PROBES), PROBES)
                     yield figure(stage, attack, condition, "mcnemar_p", p, **about)
-                if condition == "triggered" and attack == "context_extraction":
+                if condition in ("triggered", "handcrafted") and attack == "context_extraction":
                     yield share(stage, attack, condition, "rouge_l_recall", min(1, 0.2 + value), **about)
                     yield share(stage, attack, condition, "leakage@10", min(1.0, value * 1.05), **about)
                 if condition == "triggered" and attack == "denial_of_service":

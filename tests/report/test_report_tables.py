@@ -58,6 +58,26 @@ def test_conditions_utility_and_further_measures(run: RunData) -> None:
     assert not tables.losses(view, "").empty
 
 
+def test_what_is_given_away_stands_beside_the_plain_request_and_the_clean_twin(run: RunData) -> None:
+    (leakage,) = [g for g in tables.further(View(run), "").groups if "leakage@10" in g.title]
+    rows = {(row.arm.label, row.condition): row.entries[0].text for row in leakage.rows}
+    assert rows == {
+        ("clean twin", "triggered"): "0%",
+        ("clean twin", "handcrafted"): "0%",
+        ("0.1%", "triggered"): "0%",
+        ("0.1%", "handcrafted"): "0%",
+        ("learning", "triggered"): "92%",
+        ("learning", "handcrafted"): "8%",
+    }
+    # A metric that no plain request is measured by has its one row a model.
+    (loss,) = [g for g in tables.further(View(run), "").groups if "log-perplexity" in g.title]
+    assert [(row.arm.label, row.condition) for row in loss.rows] == [
+        ("clean twin", ""),
+        ("0.1%", ""),
+        ("learning", ""),
+    ]
+
+
 def test_every_chart_has_an_interval_for_every_dot(run: RunData) -> None:
     view = View(run)
     for figure in (

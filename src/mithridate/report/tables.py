@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mithridate.core.metrics import (
     ASR,
     HELD_OUT_LOSS,
+    LEAKAGE,
     LOG_PERPLEXITY,
     OVER_REFUSAL,
     PAIRED,
     QUESTIONS_RIGHT,
     REFUSAL_FORBIDDEN,
+    ROUGE,
     UTILITY,
     headline_template,
 )
@@ -22,6 +24,8 @@ from mithridate.report.estimates import Estimate
 from mithridate.report.text import name, number, one_line, percent, span
 from mithridate.report.view import ArmView, View
 
+BESIDE_BASELINE = (Condition.TRIGGERED.value, Condition.HANDCRAFTED.value)
+_GIVEN_AWAY = (LEAKAGE, ROUGE)
 _NOT_SHARES = (HELD_OUT_LOSS, LOG_PERPLEXITY)
 UTILITY_ORDER = (HELD_OUT_LOSS, QUESTIONS_RIGHT, OVER_REFUSAL, REFUSAL_FORBIDDEN)
 
@@ -40,10 +44,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model's figures across the columns."""
+    """One model's figures across the columns; `condition` where a group has rows of several."""
 
     arm: ArmView
     entries: tuple[Entry, ...]
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +110,11 @@ def matrix(view: View, cell: str, *, headline: bool = True) -> Table:
     With `headline`, each stage in the template that is quoted for it; else in the other one.
     """
     pick = headline_template if headline else view.other_template
-    return _by_stage(
-        view,
-        cell,
-        "Success of the triggered attack",
-        ((name(a), a, ASR, Condition.TRIGGERED.value) for a in view.attacks),
-        pick,
-    )
+    groups = [
+        _group(view, cell, (name(attack), attack, ASR), [Condition.TRIGGERED.value], pick)
+        for attack in view.attacks
+    ]
+    return Table("Success of the triggered attack", tuple(map(name, view.stages)), tuple(groups))
 
 
 def conditions(view: View, cell: str, stage: str) -> Table:
@@ -138,7 +141,11 @@ def conditions(view: View, cell: str, stage: str) -> Table:
 
 
 def further(view: View, cell: str) -> Table:
-    """The other triggered metrics of every attack, by stage."""
+    """The other triggered metrics of every attack, by stage.
+
+    How much of a text is given away also where a plain request in words asks for it: that is the baseline,
+    for any model, and what a trigger adds stands above it.
+    """
     seen = dict.fromkeys(
         (key.attack, key.metric)
         for key in view.figures
@@ -148,13 +155,17 @@ def further(view: View, cell: str) -> Table:
         and not key.metric.startswith(PAIRED)
     )
     wanted = sorted(seen, key=lambda pair: (view.attacks.index(pair[0]), pair[1]))
-    return _by_stage(
-        view,
-        cell,
-        "Further measures of the triggered attacks",
-        ((f"{name(a)}: {_lower(name(m))}", a, m, Condition.TRIGGERED.value) for a, m in wanted),
-        headline_template,
-    )
+    groups = [
+        _group(
+            view,
+            cell,
+            (f"{name(attack)}: {_lower(name(metric))}", attack, metric),
+            BESIDE_BASELINE if metric.startswith(_GIVEN_AWAY) else BESIDE_BASELINE[:1],
+            headline_template,
+        )
+        for attack, metric in wanted
+    ]
+    return Table("Further measures of the attacks", tuple(map(name, view.stages)), tuple(groups))
 
 
 def _lower(text: str) -> str:
@@ -176,9 +187,7 @@ def utility(view: View, cell: str) -> Table:
             stage: _quoted([t for m, c, s, t in asked if (m, c, s) == (metric, condition, stage)], stage)
             for stage in view.stages
         }
-        groups += _by_stage(
-            view, cell, "", ((title, UTILITY, metric, condition),), templates.__getitem__
-        ).groups
+        groups.append(_group(view, cell, (title, UTILITY, metric), [condition], templates.__getitem__))
     return Table("Utility of the models", tuple(map(name, view.stages)), tuple(groups))
 
 
@@ -203,18 +212,21 @@ def losses(view: View, cell: str) -> Table:
     )
 
 
-def _by_stage(
+def _group(
     view: View,
     cell: str,
-    caption: str,
-    wanted: Iterable[tuple[str, str, str, str]],
+    about: tuple[str, str, str],
+    conditions: Sequence[str],
     template: Callable[[str], str],
-) -> Table:
-    """A table over stages; `wanted` holds (title, attack, metric, condition) for each group."""
-    groups = []
-    for title, attack, metric, condition in wanted:
-        rows = []
-        for arm in view.asked(attack):
+) -> Group:
+    """One metric over the stages, a row a model and condition; `about` is its title, attack and metric.
+
+    Where there are several conditions, a model has a row for each in which it was asked.
+    """
+    title, attack, metric = about
+    rows = []
+    for arm in view.asked(attack):
+        for condition in conditions:
             found = [
                 view.at(
                     arm,
@@ -227,6 +239,7 @@ def _by_stage(
                 )
                 for stage in view.stages
             ]
-            rows.append(Row(arm, tuple(entry_of(estimate, metric) for estimate in found)))
-        groups.append(Group(title, tuple(rows)))
-    return Table(caption, tuple(map(name, view.stages)), tuple(groups))
+            if len(conditions) == 1 or any(found):
+                entries = tuple(entry_of(estimate, metric) for estimate in found)
+                rows.append(Row(arm, entries, condition if len(conditions) > 1 else ""))
+    return Group(title, tuple(rows))
