@@ -73,7 +73,6 @@ def test_killed_in_any_stage_it_ends_the_same(
     assert_same(out, finished[0])
 
 
-@pytest.mark.slow
 def test_of_two_at_once_the_second_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = start(out)
