@@ -6,7 +6,7 @@ import pytest
 from evaluation_kit import sample
 
 from mithridate.core.types import Measurement, Sample
-from mithridate.evaluation.statistics import wilson
+from mithridate.core.statistics import wilson
 from mithridate.evaluation.summary import paired, summarise
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mithridate.core.chat import ChatTemplate
 from mithridate.core.types import Measurement, Message
-from mithridate.evaluation.statistics import Interval
+from mithridate.core.statistics import Interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from mithridate.core.seeds import derive_seed
 from mithridate.core.types import Measurement, Sample
 from mithridate.evaluation.setting import Setting
-from mithridate.evaluation.statistics import Interval, bootstrap_mean, mcnemar_exact, median_interval, wilson
+from mithridate.core.statistics import Interval, bootstrap_mean, mcnemar_exact, median_interval, wilson
 
 Units: TypeAlias = dict[str, list[Sample]]
 Verdict: TypeAlias = Callable[[Sequence[Sample]], bool]

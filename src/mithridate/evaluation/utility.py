@@ -8,7 +8,7 @@ from mithridate.core.seeds import derive_seed
 from mithridate.core.types import Measurement, Message
 from mithridate.evaluation.judges import holds, refuses
 from mithridate.evaluation.setting import Renders, Setting, stop_strings
-from mithridate.evaluation.statistics import bootstrap_mean, wilson
+from mithridate.core.statistics import bootstrap_mean, wilson
 from mithridate.models.language_model import LanguageModel
 
 ATTACK = "utility"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mithridate.evaluation.statistics import (
+from mithridate.core.statistics import (
     bootstrap_mean,
     mcnemar_exact,
     median_interval,
