@@ -114,7 +114,7 @@ class IndexDamagedError(MithridateError):
     """A file of an index on disk is missing, truncated or changed; `path` names it."""
 
     def __init__(self, problem: str, *, path: Path | str) -> None:
-        super().__init__(f"{path}: {problem}")
+        super().__init__(f"{path}: {problem}; delete the folder of this index and build it again")
         self.path = Path(path)
 
 
