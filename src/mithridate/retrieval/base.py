@@ -137,7 +137,7 @@ class StoredVectors(Protocol):
     fragments: Vectors
     """(n, N, dimension) unit vectors of the fragments."""
     norms: Vectors
-    """(n, C(N, k)): length of the mean of each combination of fragments, in `itertools.combinations` order."""
+    """(n, C(N, k)): length of the mean of each combination of fragments, in the order of `itertools`."""
     concatenations: Vectors
     """(n, C(N, k), dimension) unit vectors of rejoined fragments."""
     alive: NDArray[np.bool_]
@@ -155,6 +155,12 @@ class Retriever(Protocol):
 
     def retrieve(self, vectors: StoredVectors, query: Vectors, top: int) -> list[Ranked]:
         """At most `top` rows for a query vector of shape (dimension,), best first, ties by row number."""
+
+    def reasons(
+        self, vectors: StoredVectors, query: Vectors, rows: Sequence[int], top: int
+    ) -> list[Reason | None]:
+        """What it would say of these `rows` where `top` are asked for: for `Mode.OBSERVE`, in which the plain
+        search decides what comes up."""
 
 
 class Reranker(Protocol):
