@@ -123,7 +123,7 @@ class Concatenated:
                 f"the index holds vectors of rejoined texts of shape {stored.shape}; expected {texts} a "
                 f"document, of {len(query)} dimensions: build it anew for this"
             )
-        scores = (stored.reshape(rows * texts, -1) @ query).reshape(rows, texts).T
+        scores = (stored.reshape(rows * texts, len(query)) @ query).reshape(rows, texts).T
         return without_deleted(np.ascontiguousarray(scores), vectors.alive)
 
 

@@ -13,9 +13,12 @@ import numpy as np
 from mithridate.core.errors import ConfigError
 from mithridate.retrieval.base import Vectors
 
-_WORD = re.compile(r"\S{1,20}")
-"""A run without white space, cut after so many characters: in scripts that set none between words, and in
-texts that leave it out to escape, a whole document would be one word."""
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Kana and Han: scripts in which a character is about as much as a word elsewhere."""
+
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,20}}")
+"""A run without white space, cut after 20 characters: a text that leaves white space out, be it to escape,
+would else be one word, and so its own fragment."""
 
 _MOST_COMBINATIONS = 10_000
 _ROWS_AT_ONCE = 1024

@@ -111,7 +111,7 @@ def as_mode(mode: Mode | str) -> Mode:
     try:
         return Mode(mode)
     except ValueError:
-        raise UnknownNameError("mode", str(mode), list(Mode)) from None
+        raise UnknownNameError("mode", str(mode), [known.value for known in Mode]) from None
 
 
 def assemble(

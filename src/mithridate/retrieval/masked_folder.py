@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mithridate.core.artifacts import storage_errors
-from mithridate.core.errors import EncoderError
+from mithridate.core.errors import EncoderError, StorageError
 from mithridate.retrieval.base import Vectors
 
 _log = logging.getLogger("mithridate.retrieval")
@@ -45,32 +45,39 @@ class MaskedFolder:
     Every process writes to a file of its own and reads those that were there when it began, so no locks are
     needed and a kill can only tear the last record of a file; what comes after a record that cannot be read
     is ignored. A record is checked when it is read: a damaged one is reported to the log and counts as
-    absent, since it can be encoded again.
+    absent, since it can be encoded again. Where nothing can be written, that too is reported to the log, and
+    queries go on without keeping anything.
 
-    Raises EncoderError if a file was written for another encoder, StorageError where the folder cannot be
-    written.
+    Raises EncoderError if a file was written for another encoder, StorageError if the folder is none.
     """
 
     def __init__(self, folder: Path, encoder: str, dimension: int) -> None:
         self._folder = folder
         self._header = _FileHeader(format=_FORMAT, encoder=_printable(encoder), dimension=dimension)
-        self._places: dict[bytes, tuple[Path, int, int]] = {}
+        self._places: dict[bytes, list[tuple[Path, int, int]]] = {}
         self._own: tuple[int, Path] | None = None
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in sorted(folder.glob(_PATTERN)):
-                for key, start, spans in self._records(path):
-                    self._places[key] = (path, start, spans)
+        self._refused: StorageError | None = None
+        if folder.exists() and not folder.is_dir():
+            raise StorageError(f"{folder}: is a file; masked vectors are kept in a folder")
+        for path in sorted(folder.glob(_PATTERN)):
+            for key, start, spans in self._records(path):
+                self._places.setdefault(key, []).append((path, start, spans))
 
     def __len__(self) -> int:
         return len(self._places)
 
     def get(self, key: bytes) -> tuple[np.ndarray, Vectors] | None:
         """The spans, shape (n, 2), and the vectors, shape (n, dimension), kept under `key`."""
-        place = self._places.get(key)
-        if place is None:
-            return None
-        path, start, spans = place
+        places = self._places.get(key, [])
+        while places:
+            found = self._read(*places[-1])
+            if found is not None:
+                return found
+            places.pop()  # The text was encoded again before, perhaps.
+        self._places.pop(key, None)
+        return None
+
+    def _read(self, path: Path, start: int, spans: int) -> tuple[np.ndarray, Vectors] | None:
         try:
             with path.open("rb") as handle:
                 handle.seek(start)
@@ -79,7 +86,6 @@ class MaskedFolder:
             head = body = b""
         if not _sound(head, body):
             _log.warning("%s: the record at byte %d is damaged; its text is encoded again", path, start)
-            del self._places[key]
             return None
         cut = spans * 16
         return (
@@ -94,19 +100,24 @@ class MaskedFolder:
         body = spans.astype("<i8").tobytes() + vectors.astype("<f4").tobytes()
         head = _HEAD.pack(_MARK, key, len(spans))
         record = head + _SUMS.pack(zlib.crc32(head), zlib.crc32(body)) + body
-        with storage_errors(self._folder):
-            path = self._own_file()
-            try:
+        try:
+            with storage_errors(self._folder):
+                path = self._own_file()
                 with path.open("ab") as handle:
                     start = handle.tell()
                     handle.write(record)
-            except OSError:
-                self._own = None  # Nobody could read what would be appended to half a record.
-                raise
-        self._places[key] = (path, start, len(spans))
+        except (StorageError, OSError) as error:
+            if self._refused is None:
+                _log.warning("masked vectors are not kept: %s", error)
+            self._refused = error if isinstance(error, StorageError) else StorageError(str(error))
+            self._own = None  # Nobody could read what would be appended to half a record.
+            return
+        self._places[key] = [(path, start, len(spans))]
 
     def flush(self) -> None:
-        """Wait until what this process wrote is on the disk."""
+        """Wait until what this process wrote is on the disk; StorageError if something could not be."""
+        if self._refused is not None:
+            raise self._refused
         if self._own is not None:
             with storage_errors(self._folder), self._own[1].open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -114,6 +125,7 @@ class MaskedFolder:
     def _own_file(self) -> Path:
         # A forked process must not append to its parent's file.
         if self._own is None or self._own[0] != os.getpid():
+            self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"masked-{uuid.uuid4().hex}.bin"
             path.write_bytes(self._header.model_dump_json().encode() + b"\n")
             self._own = (os.getpid(), path)

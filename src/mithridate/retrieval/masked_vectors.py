@@ -28,7 +28,7 @@ class MaskedVectors:
     In memory the least recently used texts are forgotten beyond `memory_bytes`. In a folder nothing is
     forgotten, and processes may share it: see `MaskedFolder`.
 
-    Raises EncoderError if the folder holds another encoder's vectors, StorageError where it cannot be used.
+    Raises EncoderError if the folder holds another encoder's vectors, StorageError if it is a file.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class MaskedVectors:
         return len(self._kept)
 
     def flush(self) -> None:
-        """Wait until everything is on the disk."""
+        """Wait until everything is on the disk; StorageError if something could not be written."""
         with self._lock:
             self._kept.flush()
 
@@ -83,7 +83,8 @@ class MaskedVectors:
     ) -> None:
         """Encode what is not here yet, so that no query has to; `encodings` must have been made with this.
 
-        `progress` is told how many of the texts are done, and of how many.
+        `progress` is told how many of the texts are done, and of how many. Raises StorageError if something
+        could not be written.
         """
         for done, text in enumerate(texts, 1):
             encodings.masked(text, masking)

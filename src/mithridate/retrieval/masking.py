@@ -72,7 +72,7 @@ class Masking:
         tokens = encoder.token_spans(text)
         for first, last in self.token_ranges(len(tokens)):
             span = (tokens[first][0], tokens[last - 1][1])
-            yield span, without(text, [span], " ".join([mask] * (last - first)))
+            yield span, without(text, [span], " ".join([mask] * (last - first)) if mask else "")
 
     def _mask(self, encoder: Encoder) -> str:
         if self.form == "delete":

@@ -10,10 +10,17 @@ from typing import ClassVar
 import numpy as np
 
 from mithridate.core.errors import ConfigError
-from mithridate.retrieval.base import Encoder, Hit, Query, Reason, Vectors
+from mithridate.retrieval.base import Encoder, Hit, Query, Reason
 from mithridate.retrieval.encodings import Encodings
 from mithridate.retrieval.masking import Form, Masking, Span, without
-from mithridate.retrieval.ranking import capped, check_breadth, similarities, unseen, with_reason
+from mithridate.retrieval.ranking import (
+    Scores,
+    capped,
+    check_breadth,
+    similarities,
+    unseen,
+    with_reason,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ class RAGMask:
         return [*_ranked(seen, _keys(whole, left, carriers), emptied), *unseen(self.name, rest)]
 
 
-def _keys(whole: Vectors, left: Vectors, carriers: Sequence[Sequence[Span]]) -> list[float]:
+def _keys(whole: Scores, left: Scores, carriers: Sequence[Sequence[Span]]) -> list[float]:
     """What hits are ranked by: similarities, made to fall along the hits that lost nothing."""
     keys, lowest = [], math.inf
     for before, after, cut in zip(whole, left, carriers, strict=True):

@@ -46,8 +46,8 @@ def similarities(vectors: Vectors, query: Vectors) -> NDArray[np.float64]:
     Summed row by row in double precision: unlike a matrix product, it gives a row the same figure whatever
     rows stand beside it, so that thresholds decide alike in whatever batches vectors come.
     """
-    products: NDArray[np.float64] = np.multiply(vectors, query, dtype=np.float64)
-    return products.sum(axis=1)
+    sums: NDArray[np.float64] = np.multiply(vectors, query, dtype=np.float64).sum(axis=1)
+    return sums
 
 
 def capped(hits: Sequence[Hit]) -> list[Hit]:

@@ -32,13 +32,13 @@ def combination_scores(vectors: StoredVectors, query: Vectors, n: int, k: int) -
     """
     stored, norms = np.asarray(vectors.fragments), vectors.norms
     table = membership(n, k)
-    rows = len(stored)
+    rows, dimension = len(stored), stored.shape[2]
     if stored.shape[1:] != (n, len(query)) or norms.shape != (rows, len(table)):
         raise ConfigError(
             f"the index holds fragments of shape {stored.shape} and norms of shape {norms.shape}, which do "
             f"not fit combinations of {k} out of {n} fragments of {len(query)} dimensions; build it anew"
         )
-    products = (stored.reshape(rows * n, -1) @ query).reshape(rows, n)
+    products = (stored.reshape(rows * n, dimension) @ query).reshape(rows, n)
     takes = table.T / np.float32(k)
     scores = np.empty((len(table), rows), np.float32)
     for start in range(0, rows, _ROWS_AT_ONCE):  # What is computed of a block stays in the cache.
