@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mithridate.core.types import Document
 from mithridate.retrieval.base import TextRole, Vectors
 from mithridate.retrieval.encoders import HashingEncoder
+from mithridate.retrieval.guard import Answer
 
-WORDS = (
-    "river stone amber lantern orchard violin harbour thistle copper meadow glacier falcon cinder barley "
-    "compass willow ember quarry saffron pepper anchor velvet walnut heron marble clover beacon tundra"
-).split()
+_TEXT = """
+river stone amber lantern orchard violin harbour thistle copper meadow glacier falcon cinder barley
+compass willow ember quarry saffron pepper anchor velvet walnut heron marble clover beacon tundra
+"""
+WORDS = _TEXT.split()
 
 
 def some_documents(n: int, words: int = 30, seed: int = 0) -> list[Document]:
@@ -60,3 +63,22 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def lengths(rows: Vectors) -> Vectors:
     return np.asarray(np.linalg.norm(rows, axis=1), np.float32)
+
+
+def told(answers: Answer | Sequence[Answer]) -> list[Any]:
+    """All that answers say, without the vectors of hits, which cannot be compared by `==`.
+
+    Scores are rounded: a matrix product sums in another order where it has other rows.
+    """
+    some = [answers] if isinstance(answers, Answer) else answers
+    return [
+        (
+            [
+                (hit.document, round(hit.score, 5), [(r.defense, r.suspicious, r.says) for r in hit.reasons])
+                for hit in (*answer.hits, *answer.removed)
+            ],
+            len(answer.hits),
+            answer.warnings,
+        )
+        for answer in some
+    ]

@@ -73,21 +73,14 @@ def read_questions(path: Path | str) -> RetrievalTask:
     contexts are `incorrect_context` or `adv_texts`. Raises DataError naming the question and field.
     """
     path = Path(path)
-    found = read_json(path)
-    entries = list(found.items()) if isinstance(found, dict) else list(enumerate(found or []))
-    if not isinstance(found, dict | list) or not entries:
-        raise DataError("must hold a list or a mapping of questions", path=path)
     documents: list[Document] = []
     queries: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
     wrong_contexts: dict[str, tuple[str, ...]] = {}
     answers: dict[str, tuple[str, ...]] = {}
     wrong_answers: dict[str, tuple[str, ...]] = {}
-    for key, value in entries:
-        if not isinstance(value, dict):
-            raise DataError(f"question {key!r} must be an object, not {type(value).__name__}", path=path)
-        record = Record(value, path)
-        query = record.text("id", default=str(key))
+    for key, record in _questions(path):
+        query = record.text("id", default=key)
         if query in queries:
             raise DataError(f"the question {query!r} comes twice", path=path, field="id")
         queries[query] = record.text("question")
@@ -98,6 +91,17 @@ def read_questions(path: Path | str) -> RetrievalTask:
         documents += snippets
         qrels[query] = {d.id: 1 for d in snippets if answered(d.text, answers[query])}
     return RetrievalTask(tuple(documents), queries, qrels, wrong_contexts, answers, wrong_answers)
+
+
+def _questions(path: Path) -> Iterator[tuple[str, Record]]:
+    """The questions of a file with their key, or their number in a list."""
+    found = read_json(path)
+    if not isinstance(found, dict | list) or not found:
+        raise DataError("must hold a list or a mapping of questions", path=path)
+    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if not isinstance(value, dict):
+            raise DataError(f"question {key!r} must be an object, not {type(value).__name__}", path=path)
+        yield str(key), Record(value, path)
 
 
 def _snippets(record: Record, query: str) -> list[Document]:

@@ -1,7 +1,7 @@
-"""An encoder without a model: counts of words and of their parts, hashed into a fixed number of places.
+"""An encoder without a model: words and their parts, hashed into a fixed number of places.
 
 It finds exact words and near spellings. It knows no meanings, and a fragment looks little like its document,
-so RAGPart does not apply to it (the crop check says so). It serves tests, examples and a first try.
+so RAGPart does not apply (the crop check says so). It serves tests, examples and a first try.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -22,17 +21,19 @@ from mithridate.retrieval.encoders.texts import readable, word_spans
 
 _WORD: Final = re.compile(r"\w+")
 _PART_CHARACTERS: Final = 4
-_PART_WEIGHT: Final = 0.3
+_PART_WEIGHT: Final = 0.2
+_LONGEST_WEIGHED: Final = 8
 _SIGN: Final = 1 << 31
 
 _Counts: TypeAlias = NDArray[np.float64]
 
 
 class HashingEncoder:
-    """Signed feature hashing of words and of runs of four characters in them, both with log counts.
+    """Signed feature hashing of the words of a text and of runs of four characters in them.
 
-    A text without a word is encoded as its characters, and an empty one as a fixed vector, so that no vector
-    is zero. Both roles are encoded alike. Nothing depends on the process: CRC-32 is the hash.
+    How often a word comes is left out, and long words weigh more: both keep function words small. A text
+    without a word is encoded as its characters, and an empty one as a fixed vector, so that no vector is
+    zero. Both roles are encoded alike. Nothing depends on the process: CRC-32 is the hash.
     """
 
     def __init__(self, dimension: int = 256) -> None:
@@ -45,7 +46,7 @@ class HashingEncoder:
         """One unit row a text, shape (len(texts), dimension)."""
         rows = np.zeros((len(texts), self.dimension))
         for row, text in zip(rows, texts, strict=True):
-            _count(readable(text), row)
+            _add_all(readable(text), row)
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
@@ -58,11 +59,11 @@ class HashingEncoder:
         return None
 
 
-def _count(text: str, row: _Counts) -> None:
+def _add_all(text: str, row: _Counts) -> None:
     """Add the features of `text` to `row`; afterwards it is not zero."""
-    words = Counter(_WORD.findall(text.lower())) or Counter(text)
-    for word, count in words.items():
-        weight = 1 + math.log(count)
+    words = dict.fromkeys(_WORD.findall(text.lower())) or dict.fromkeys(text)
+    for word in words:
+        weight = float(min(len(word), _LONGEST_WEIGHED))
         _add(word, weight, row)
         marked = f"^{word}$"
         parts = len(marked) - _PART_CHARACTERS + 1
