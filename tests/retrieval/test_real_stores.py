@@ -125,6 +125,7 @@ def test_a_server_that_goes_away_in_mid_query_and_comes_back(server: Any) -> Non
     assert told(index.search(QUERIES)) == told(before)
 
 
+@pytest.mark.filterwarnings("ignore:Failed to obtain server version")
 def test_no_server_at_all() -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     with pytest.raises(StoreUnavailableError, match="PostgreSQL"):

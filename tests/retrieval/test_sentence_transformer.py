@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -17,15 +18,14 @@ from mithridate.retrieval.base import Encoder, TextRole
 from mithridate.retrieval.encoders import MiniLM, SentenceTransformerEncoder, as_encoder, open_encoder
 
 library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
+modules = importlib.import_module("sentence_transformers.sentence_transformer.modules")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with random weights, saved as a sentence-transformers model of 16 tokens."""
-    models = library.models
     root = tmp_path_factory.mktemp("model")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", *WORDS, "query", "##s", "a", "##b"]
-    (root / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(vocabulary),
@@ -36,9 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(root / "bert")
-    BertTokenizerFast(vocab_file=str(root / "vocab.txt"), model_max_length=16).save_pretrained(root / "bert")
-    transformer = models.Transformer(str(root / "bert"), max_seq_length=16)
-    pooling = models.Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=16)
+    assert tokenizer.tokenize("rivers") == ["river", "##s"]
+    tokenizer.save_pretrained(root / "bert")
+    transformer = modules.Transformer(str(root / "bert"), max_seq_length=16)
+    pooling = modules.Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     model = library.SentenceTransformer(
         modules=[transformer, pooling], device="cpu", prompts={"query": "query : ", "passage": ""}
     )
@@ -75,7 +77,7 @@ def test_prompts_stand_before_each_text(folder: Path, encoder: SentenceTransform
 def test_spans_are_the_tokens_that_are_read(folder: Path, encoder: SentenceTransformerEncoder) -> None:
     text = "rivers, Stone.  ab \ud800"
     shown = [text[start:end] for start, end in encoder.token_spans(text)]
-    assert shown == ["river", "s", ",", "Stone", ".", "a", "b", "\ud800"]
+    assert shown == ["river", "s", ",", "Stone", ".", "a", "b"]
     # Sixteen tokens, of which two frame the text.
     assert len(encoder.token_spans("amber " * 40)) == 14
     prompted = SentenceTransformerEncoder(folder, document_prompt="stone : ", device="cpu")

@@ -88,12 +88,14 @@ class QdrantStore:
             points.append(
                 self._models.PointStruct(id=_key(entry.document.id), vector=vector, payload=payload)
             )
-        with self._answering():
-            if points:
+        if points:
+            with self._answering():
                 self._client.upsert(self._collection, points=points, wait=True)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete documents."""
+        if not ids:
+            return
         with self._answering():
             selector = self._models.PointIdsList(points=[_key(one) for one in ids])
             self._client.delete(self._collection, points_selector=selector, wait=True)
