@@ -53,6 +53,7 @@ def test_what_was_put_comes_back(tmp_path: Path, on_disk: bool) -> None:
     assert masked.get(TEXTS[0], Masking(3)) is None
     assert masked.get(TEXTS[0], Masking(2, form="mask")) is None
     assert masked.get(TEXTS[0], Masking(2, stride=1)) is None
+    assert masked.get(TEXTS[0], Masking(2, most_spans=9)) is None
 
 
 def test_a_later_process_finds_it_and_encodes_nothing(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_what_is_taken_out_leaves_no_new_word_behind() -> None:
     assert without("river stone", [(3, 6)]) == "riv stone"
     assert without("river stone", [(3, 7)], "[MASK]") == "riv[MASK]tone"
     assert without("river stone", [(0, 3), (2, 5), (5, 6)]) == "stone"
+    assert without("river stone", [(0, 9), (2, 5)]) == "ne"
     assert without("river stone", [(0, 11)]) == ""
     assert without("river stone", []) == "river stone"
 
