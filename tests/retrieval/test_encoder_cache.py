@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,13 +102,15 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         CachedEncoder(HashingEncoder(8), tmp_path / "file" / "cache")
 
 
-def _encode_all(folder: Path) -> None:
+def _encode_all(folder: Path, together: Any) -> None:
+    together.wait()
     CachedEncoder(HashingEncoder(16), folder).encode([f"text {i}" for i in range(200)])
 
 
 def test_processes_share_a_cache(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_encode_all, args=(tmp_path,)) for _ in range(3)]
+    together = context.Barrier(6)
+    workers = [context.Process(target=_encode_all, args=(tmp_path, together)) for _ in range(6)]
     for worker in workers:
         worker.start()
     for worker in workers:

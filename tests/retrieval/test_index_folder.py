@@ -53,6 +53,17 @@ def test_vectors_are_mapped_and_not_read(folder: Path) -> None:
     assert not index.vectors.fragments.flags.writeable
 
 
+def test_many_additions_do_not_mean_many_open_files(folder: Path) -> None:
+    index = reopened(folder)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for i in range(20):
+        index.add([Document(f"one{i}", f"text number {i}")])
+    assert len(list(Path("/proc/self/fd").iterdir())) < before + 5
+    index.save(folder, replace=True)
+    assert len(list(folder.glob("rows-*/*.arrow"))) == 1
+    assert [d.text for d in index.documents][-1] == "text number 19"
+
+
 @pytest.mark.parametrize("cut", [1, 100, 10**6])
 def test_a_truncated_file_is_named(folder: Path, cut: int) -> None:
     for name in tree(folder):

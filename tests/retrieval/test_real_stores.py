@@ -125,14 +125,25 @@ def test_a_server_that_goes_away_in_mid_query_and_comes_back(server: Any) -> Non
     assert told(index.search(QUERIES)) == told(before)
 
 
-@pytest.mark.filterwarnings("ignore:Failed to obtain server version")
 def test_no_server_at_all() -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     with pytest.raises(StoreUnavailableError, match="PostgreSQL"):
         StoreIndex(PostgresStore("postgresql://127.0.0.1:1/none?connect_timeout=2"), ENCODER)
-    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+    qdrant = pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+    client = qdrant.QdrantClient(url="http://127.0.0.1:1", check_compatibility=False)
     with pytest.raises(StoreUnavailableError, match="Qdrant"):
-        StoreIndex(QdrantStore("http://127.0.0.1:1"), ENCODER)
+        StoreIndex(QdrantStore(client), ENCODER)
+
+
+def test_qdrant_by_its_place(tmp_path: Path) -> None:
+    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+    for place in (":memory:", str(tmp_path / "qdrant")):
+        index = StoreIndex(QdrantStore(place), ENCODER)
+        index.add(DOCUMENTS[:3])
+        assert len(index) == 3
+    # A folder belongs to one process at a time.
+    with pytest.raises(StoreUnavailableError, match="Qdrant"):
+        QdrantStore(place)
 
 
 def test_a_table_of_somebody_else_is_left_alone(server: Any) -> None:
@@ -150,6 +161,6 @@ def test_an_index_of_postgres_returns_as_many_as_are_asked_for(server: Any) -> N
     store.prepare(About("x", 8, 0))
     store.put([Entry(Document(str(i), "x"), row, rows[:0]) for i, row in enumerate(rows)])
     with store._transaction() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET enable_seqscan = off")
     assert len(store.nearest(rows[0], "whole", 200)) == 200
     assert store.nearest(rows[0], "whole", 1)[0].document.id == "0"

@@ -101,14 +101,13 @@ class DocumentRows(Sequence[Document]):
 
 def _batches(path: Path) -> Iterator[Any]:
     try:
-        # The batches keep the map open; it is closed when the last of them is gone.
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            batch.validate()
-            if batch.schema != _SCHEMA:
-                raise IndexDamagedError("holds other columns", path=path)
-            if batch.num_rows:
+        # The batches stay mapped when the file is closed; many files must not mean many open ones.
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                batch.validate()
+                if batch.schema != _SCHEMA:
+                    raise IndexDamagedError("holds other columns", path=path)
                 yield batch
     except (pa.ArrowException, OSError) as error:
         raise IndexDamagedError(f"cannot be read as documents: {error}", path=path) from error

@@ -228,8 +228,9 @@ class GuardedIndex:
     def add(self, documents: Iterable[Document], progress: Progress | None = None) -> int:
         """Add `documents`, all of them or none, and return how many came; blank ones are left out.
 
-        Raises DocumentError for an identifier that is taken. In a folder: RunStateError if another process
-        changed the index since it was opened.
+        In a folder each call adds a file, so add many at once; `save` with `replace` joins them. Raises
+        DocumentError for an identifier that is taken; in a folder, RunStateError if another process changed
+        the index since it was opened.
         """
         before = len(self.rows)
         filling = Filling(self._encoder, self._storage.layout, set(self._ids()))

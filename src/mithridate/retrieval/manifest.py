@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,8 +115,19 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest; from here on the index is the new one."""
+    """Replace the manifest; from here on the index is the new one, also after a loss of power."""
+    settle(folder / manifest.rows_folder)
     write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+    settle(folder)
+
+
+def settle(folder: Path) -> None:
+    """Wait until the names in `folder` are on the disk; the files themselves are on their own."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def stored_layout(layout: Layout) -> StoredLayout:

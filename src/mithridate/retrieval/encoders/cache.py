@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from mithridate.core.errors import EncoderError, StorageError
 from mithridate.retrieval.base import Encoder, TextRole, Vectors
 
 _BUSY_SECONDS = 60.0
+_RETRY_SECONDS = 0.02
 _KEYS_AT_ONCE = 500
 _TEXTS_AT_ONCE = 512
 _LENGTH_TOLERANCE = 1e-3
@@ -99,7 +101,7 @@ class CachedEncoder:
         # A connection must not be carried into a forked process.
         if self._connection is None or self._process != os.getpid():
             self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            _wait_for_wal(self._connection)
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._process = os.getpid()
         return self._connection
@@ -110,6 +112,23 @@ class CachedEncoder:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
+
+
+def _wait_for_wal(connection: sqlite3.Connection) -> None:
+    """Turn on the mode in which readers do not wait for a writer.
+
+    SQLite does not wait of itself where several processes do this to a new file at once.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _key(text: str, role: TextRole) -> bytes:
