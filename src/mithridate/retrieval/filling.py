@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Container, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,15 +25,16 @@ _SEED = 0
 
 @dataclass(slots=True)
 class Filling:
-    """Adds documents to an index: `known` are the identifiers that are taken, and grows.
+    """Adds documents to an index: `known` are the identifiers that it has, `new` those that come.
 
     Blank documents, which have no direction, are left out and counted in `blank`.
     """
 
     encoder: Encoder
     layout: Layout
-    known: set[str]
+    known: Container[str]
     sample: CropSample | None = None
+    new: set[str] = field(default_factory=set)
     added: int = 0
     blank: int = 0
 
@@ -89,9 +90,9 @@ class Filling:
             raise DocumentError(f"document {number} is a {kind}; expected Document(id, text)")
         if not isinstance(document.id, str) or not isinstance(document.text, str):
             raise DocumentError(f"document {number}: id and text must be strings")
-        if document.id in self.known:
+        if document.id in self.known or document.id in self.new:
             raise DocumentError(f"document {number}: the identifier {document.id!r} is taken already")
-        self.known.add(document.id)
+        self.new.add(document.id)
 
 
 def left_out(blank: int) -> str:

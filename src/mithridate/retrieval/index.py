@@ -95,7 +95,7 @@ class GuardedIndex:
         guard = _guard(rerankers, encoder, mode, floor, None)
         if isinstance(documents, Path | str):
             documents = open_documents(documents)
-        filling = Filling(encoder, layout, set(), CropSample() if layout.fragments > 1 else None)
+        filling = Filling(encoder, layout, (), CropSample() if layout.fragments > 1 else None)
         settings = Settings(mode=mode, floor=floor, eager_masks=eager_masks, retriever={})
         storage: Storage
         if folder is None:
@@ -233,12 +233,12 @@ class GuardedIndex:
         the index since it was opened.
         """
         before = len(self.rows)
-        filling = Filling(self._encoder, self._storage.layout, set(self._ids()))
+        filling = Filling(self._encoder, self._storage.layout, self._ids())
         with self._storage.adding() as rows:
             filling.fill(rows, documents, progress)
         if filling.blank:
             _log.warning("%s", left_out(filling.blank))
-        self._rows_by_id = None
+        self._ids().update({one.id: row for row, one in enumerate(self.rows[before:], start=before)})
         self._look_again()
         self._fill_masks(before, progress)
         return filling.added
@@ -256,7 +256,8 @@ class GuardedIndex:
                 f"{len(missing)} of the documents to delete are not here, such as {missing[0]!r}"
             )
         self._storage.delete([known[one] for one in wanted])
-        self._rows_by_id = None
+        for one in wanted:
+            del known[one]
         self._look_again()
 
     def save(self, path: Path | str, *, replace: bool = False) -> None:
