@@ -14,10 +14,11 @@ from mithridate.retrieval.ragpart import RAGPart
 def test_plain_is_a_sort_by_cosine() -> None:
     vectors = random_fragments(0, 300, 1, 16)
     query = unit(np.random.default_rng(1).normal(size=16))
-    index = stored(vectors, 1, whole=vectors[:, 0], dead=[5])
-    found = Plain().retrieve(index, query, 20)
     cosines = vectors[:, 0] @ query
-    cosines[5] = -2
+    best = int(cosines.argmax())
+    index = stored(vectors, 1, whole=vectors[:, 0], dead=[best])
+    found = Plain().retrieve(index, query, 20)
+    cosines[best] = -2
     assert [ranked.row for ranked in found] == np.argsort(-cosines)[:20].tolist()
     assert found[0].score == pytest.approx(cosines.max(), abs=1e-6)
     assert all(ranked.reason is None for ranked in found)
@@ -45,6 +46,8 @@ def test_concatenated_votes_with_the_vectors_of_rejoined_texts() -> None:
     expected = sorted(range(80), key=lambda row: (-votes[row], -means[row]))[:4]
     assert [ranked.row for ranked in found] == expected
     assert Concatenated(3, 2).reasons(index, query, expected, 4) == [ranked.reason for ranked in found]
+    index.alive[expected[0]] = False
+    assert [ranked.row for ranked in Concatenated(3, 2).retrieve(index, query, 4)][:3] == expected[1:]
 
 
 def test_what_each_needs_kept() -> None:

@@ -121,6 +121,26 @@ def test_one_document_twice_among_the_hits_is_two_hits() -> None:
         assert suspects(found.hits) == {"a"}
 
 
+def test_what_is_found_of_one_of_them_is_not_said_of_the_other() -> None:
+    class Last(Suspects):
+        def rerank(self, query: Query, hits: Sequence[Hit], top_k: int, encodings: Encodings) -> list[Hit]:
+            return [*(flagged(hit, False) for hit in hits[:-1]), flagged(hits[-1])]
+
+    document = Document("a", "river stone")
+    for twice in ([document] * 2, [Hit(document, 0.9)] * 2):
+        found = Guard([Last("")], Countdown(), mode="observe").rerank("river", twice, 2)
+        assert [hit.suspicious for hit in found.hits] == [False, True]
+
+
+def test_scores_of_a_defence_that_rise_are_cut() -> None:
+    rising = hits(0.5, 0.9, 0.3)
+    for mode in (Mode.DEMOTE, Mode.DROP):
+        found = assemble(rising, rising, mode=mode, floor=1, top_k=3)
+        assert [hit.score for hit in found.hits] == [0.5, 0.5, 0.3]
+    observed = assemble(rising, rising, mode=Mode.OBSERVE, floor=1, top_k=3)
+    assert [hit.score for hit in observed.hits] == [0.5, 0.9, 0.3]
+
+
 def test_defences_compose_and_share_what_is_encoded() -> None:
     encoder = Countdown()
     guard = Guard([RAGMask(span_tokens=2), Consensus(), Suspects("harbour")], encoder, mode=Mode.OBSERVE)

@@ -82,6 +82,12 @@ def test_a_document_that_loses_every_span_comes_last_with_nothing() -> None:
     assert after[-1].reasons[0].evidence["similarity_left"] == 0
 
 
+def test_a_fall_of_exactly_delta_is_enough() -> None:
+    for delta, suspicious in ((0.0, True), (1e-9, False)):
+        (hit,), _ = found(RAGMask(2, delta), ["harbour harbour harbour harbour"])
+        assert hit.suspicious is suspicious
+
+
 def test_an_order_that_is_not_by_similarity_is_kept() -> None:
     encoder = Countdown()
     asked = query(encoder, QUESTION)
