@@ -24,9 +24,13 @@ from mithridate.core.errors import (
     StorageError,
 )
 from mithridate.core.types import Document
+from mithridate.retrieval.base import Mode
+from mithridate.retrieval.consensus import Consensus
 from mithridate.retrieval.controls import Concatenated, MeanOfFragments, Plain
+from mithridate.retrieval.defenses import DEFENSES
 from mithridate.retrieval.encoders import HashingEncoder
 from mithridate.retrieval.index import GuardedIndex
+from mithridate.retrieval.ragmask import RAGMask
 from mithridate.retrieval.ragpart import RAGPart
 
 ENCODER = HashingEncoder(32)
@@ -62,6 +66,24 @@ def test_many_additions_do_not_mean_many_open_files(folder: Path) -> None:
     index.save(folder, replace=True)
     assert len(list(folder.glob("rows-*/*.arrow"))) == 1
     assert [d.text for d in index.documents][-1] == "text number 19"
+
+
+def test_the_defences_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever is installed: an installation may be older than the entry points in pyproject.toml.
+    kinds = {"ragpart": RAGPart, "consensus": Consensus, "ragmask": RAGMask}
+    monkeypatch.setattr(DEFENSES, "get", kinds.__getitem__)
+    defended = {"retriever": RAGPart(5, 2, "intersection"), "rerankers": [RAGMask(delta=0.2), Consensus(0.8)]}
+    GuardedIndex.build(DOCUMENTS, ENCODER, path=tmp_path / "index", mode="drop", floor=3, **defended)
+    index = GuardedIndex.open(tmp_path / "index", ENCODER)
+    assert index.retriever == defended["retriever"]
+    assert list(index.guard.rerankers) == defended["rerankers"]
+    assert (index.guard.mode, index.guard.floor) == (Mode.DROP, 3)
+    other = GuardedIndex.open(tmp_path / "index", ENCODER, rerankers=[], mode="observe", floor=0)
+    assert (other.guard.rerankers, other.guard.mode, other.guard.floor) == ((), Mode.OBSERVE, 0)
+    # What is searched with now is what is saved.
+    other.save(tmp_path / "copy")
+    again = GuardedIndex.open(tmp_path / "copy", ENCODER)
+    assert (again.guard.rerankers, again.guard.mode) == ((), Mode.OBSERVE)
 
 
 @pytest.mark.parametrize("cut", [1, 100, 10**6])

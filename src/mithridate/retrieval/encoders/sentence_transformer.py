@@ -31,8 +31,8 @@ class SentenceTransformerEncoder:
     """A sentence-transformers model: a local folder, or a loaded `SentenceTransformer`.
 
     Prompts come before every text of their role; None takes the model's own, "" none. `precision` "bf16" runs
-    the model under autocast (about twice as fast on a CPU, cosines to about .99). `max_tokens` limits what is
-    read of a text, prompt included; a loaded model is changed by it. `device` is torch's name of one.
+    the model under autocast: about twice as fast on a CPU, with all but the same vectors. `max_tokens` limits
+    what is read of a text, prompt included; a loaded model is changed by it. `device` is torch's name of one.
 
     Nothing is downloaded: a name that is no local folder is refused unless `allow_download`. Weights must be
     safetensors, and no code from a model folder is run. Threads may share an encoder; they take turns.
