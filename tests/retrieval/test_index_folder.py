@@ -24,6 +24,7 @@ from mithridate.core.errors import (
     StorageError,
 )
 from mithridate.core.types import Document
+from mithridate.retrieval import folder_storage
 from mithridate.retrieval.base import Mode
 from mithridate.retrieval.consensus import Consensus
 from mithridate.retrieval.controls import Concatenated, MeanOfFragments, Plain
@@ -213,6 +214,22 @@ def test_another_process_changed_it(folder: Path) -> None:
             change()
     assert len(reopened(folder)) == 15
     assert mine.search(QUERY)
+
+
+def test_a_reader_that_comes_while_files_are_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = folder_storage.read_manifest(folder)
+    reopened(folder).save(folder, replace=True)
+    waiting = [old]
+    real = folder_storage.read_manifest
+    monkeypatch.setattr(
+        folder_storage, "read_manifest", lambda path: waiting.pop() if waiting else real(path)
+    )
+    assert len(reopened(folder)) == 14
+    assert not waiting
+    # But what stays missing is told.
+    next(folder.rglob("fragments.f32")).unlink()
+    with pytest.raises(IndexDamagedError, match="is missing"):
+        reopened(folder)
 
 
 def test_what_a_killed_writer_left_is_no_part_of_it(folder: Path) -> None:
