@@ -2,12 +2,18 @@
 
 MithridateError
 ├── ConfigError          a study file, an override or an option is wrong
-│   └── UnknownNameError a name that no registry holds; suggests the nearest
+│   ├── UnknownNameError a name that no registry holds; suggests the nearest
+│   └── MissingExtraError an optional package is not installed; names the pip command
 ├── DataError            a corpus or data file cannot be read; names file, line and field
 ├── CheckpointError      a model folder cannot be used
 ├── RunStateError        a run directory is taken, foreign or incomplete
 ├── StorageError         disk full, no permission, output already there
-└── TrainingError        a loss that is not a number, a mask without a token
+├── TrainingError        a loss that is not a number, a mask without a token
+├── EncoderError         vectors that are none, or of another encoder than the index has
+├── DocumentError        documents that an index cannot hold
+├── QueryError           a query that asks nothing
+├── IndexDamagedError    a file of an index is missing, truncated or changed
+└── StoreUnavailableError a vector store does not answer
 """
 
 from __future__ import annotations
@@ -56,6 +62,17 @@ def shown(value: object, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+class MissingExtraError(ConfigError):
+    """An optional package is not installed; `extra` is the extra of this package that brings it."""
+
+    def __init__(self, needed_by: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{needed_by} needs the package {package}, which is not installed: "
+            f"pip install 'mithridate[{extra}]'"
+        )
+        self.package, self.extra = package, extra
+
+
 class DataError(MithridateError):
     """A data file cannot be read as what it should be.
 
@@ -85,3 +102,27 @@ class StorageError(MithridateError):
 
 class TrainingError(MithridateError):
     """Training cannot go on: the loss is not a number, or nothing would be learnt from."""
+
+
+class EncoderError(MithridateError):
+    """An encoder's vectors cannot be used: not finite, of the wrong shape, or of another encoder."""
+
+
+class DocumentError(MithridateError):
+    """Documents that an index cannot hold: an identifier twice, or no document at all."""
+
+
+class QueryError(MithridateError):
+    """A query that asks nothing, or a number of results that is none."""
+
+
+class IndexDamagedError(MithridateError):
+    """A file of an index on disk is missing, truncated or changed; `path` names it."""
+
+    def __init__(self, problem: str, *, path: Path | str) -> None:
+        super().__init__(f"{path}: {problem}; delete the folder of this index and build it again")
+        self.path = Path(path)
+
+
+class StoreUnavailableError(MithridateError):
+    """A vector store does not answer, or went away in the middle of a query."""

@@ -1,0 +1,221 @@
+"""The guarded search over a vector store: candidates from the store, then exact scores and the defences."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import overload
+
+import numpy as np
+
+from mithridate.core.errors import ConfigError, DocumentError, QueryError, StoreUnavailableError
+from mithridate.core.types import Document
+from mithridate.retrieval.base import (
+    Encoder,
+    Hit,
+    Layout,
+    Mode,
+    Query,
+    Ranked,
+    Reranker,
+    Retriever,
+    TextRole,
+    Vectors,
+)
+from mithridate.retrieval.encoders.batches import Progress
+from mithridate.retrieval.encoders.plain import Encodes, as_encoder
+from mithridate.retrieval.fragments import combination_norms
+from mithridate.retrieval.guard import Answer, Guard
+from mithridate.retrieval.masked_vectors import MaskedVectors
+from mithridate.retrieval.observing import bring_up
+from mithridate.retrieval.ragpart import RAGPart
+from mithridate.retrieval.stores.base import AT_ONCE, About, Candidate, Entry, Searched, VectorStore
+from mithridate.retrieval.vector_rows import VectorRows, embed, part_shapes
+
+_log = logging.getLogger("mithridate.retrieval")
+
+
+class StoreIndex:
+    """A retriever and a guard over the documents of a `VectorStore`, whose vectors this class puts there.
+
+    A query fetches `candidates` documents by the vectors of whole texts, and as many by the means of
+    fragments if the retriever uses these; then it fetches their vectors, and retriever and rerankers work on
+    these candidates exactly as `GuardedIndex` does on all. `missed` tells what that costs.
+
+    If the store fails after it found candidates, and only then, `fail_open` gives the undefended answer with
+    a warning instead of a StoreUnavailableError.
+
+    Raises EncoderError if the store holds another encoder's vectors, ConfigError for a retriever over
+    rejoined texts, whose vectors no store holds.
+    """
+
+    def __init__(  # noqa: PLR0913 - a parameter a setting
+        self,
+        store: VectorStore,
+        encoder: Encoder | Encodes,
+        *,
+        retriever: Retriever | None = None,
+        rerankers: Sequence[Reranker] = (),
+        mode: Mode | str = Mode.DEMOTE,
+        floor: int = 1,
+        candidates: int = 200,
+        fail_open: bool = False,
+        masked: MaskedVectors | None = None,
+    ) -> None:
+        if candidates < 1:
+            raise ConfigError(f"candidates is {candidates}, but must be at least 1")
+        self.store, self.encoder = store, as_encoder(encoder)
+        self.retriever = RAGPart() if retriever is None else retriever
+        layout = self.retriever.layout
+        if layout.concatenations:
+            raise ConfigError(
+                f"retriever {self.retriever.name!r} needs an index of its own: use GuardedIndex"
+            )
+        self._layout = Layout(whole=True, fragments=layout.fragments, combination=layout.combination)
+        self._searched: tuple[Searched, ...] = ("whole", "mean") if layout.fragments else ("whole",)
+        self.guard = Guard(rerankers, self.encoder, mode=mode, floor=floor, masked=masked)
+        self._candidates, self._fail_open = candidates, fail_open
+        store.prepare(About(self.encoder.identity, self.encoder.dimension, layout.fragments))
+
+    def __len__(self) -> int:
+        """How many documents the store holds."""
+        return len(self.store)
+
+    def add(self, documents: Iterable[Document], progress: Progress | None = None) -> int:
+        """Encode documents and put them in the store, and return how many; a known identifier is replaced.
+
+        Blank documents are left out. What was put before an error stays. Raises DocumentError for what is no
+        document.
+        """
+        done = 0
+        for batch in _batches(documents):
+            parts = embed([document.text for document in batch], self.encoder, self._layout)
+            rows = zip(batch, parts.whole, parts.fragments, strict=True)
+            self.store.put([Entry(document, whole, pieces) for document, whole, pieces in rows])
+            done += len(batch)
+            if progress is not None:
+                progress(done, None)
+        return done
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete documents from the store; identifiers that are not there are passed over."""
+        self.store.delete([ids] if isinstance(ids, str) else list(ids))
+
+    @overload
+    def search(self, query: str, top_k: int = 5) -> Answer: ...
+    @overload
+    def search(self, query: list[str] | tuple[str, ...], top_k: int = 5) -> list[Answer]: ...
+    def search(self, query: str | list[str] | tuple[str, ...], top_k: int = 5) -> Answer | list[Answer]:
+        """The answer to a query, or one to each of several.
+
+        Raises QueryError for an empty query or a `top_k` below 1, StoreUnavailableError.
+        """
+        if isinstance(query, str):
+            return self._answer(self._asked(query, top_k), top_k)
+        return [self._answer(self._asked(text, top_k), top_k) for text in query]
+
+    def missed(self, queries: Sequence[str], top_k: int = 5) -> float:
+        """The share of the exact results of `queries` that is not among those of the candidates.
+
+        Both are what the retriever brings up, before any reranker. Everything in the store is read into
+        memory, once. Raises QueryError without a query.
+        """
+        if not queries:
+            raise QueryError("there is no query to compare results for")
+        everything = self._rows([entry for batch in self.store.entries() for entry in batch])
+        exact = lost = 0
+        for text in queries:
+            query = self._asked(text, top_k)
+            right = {d.id for d in self._brought_up(everything, query, top_k)}
+            found = {d.id for d in self._brought_up(self._fetched(self._found(query, top_k)), query, top_k)}
+            exact, lost = exact + len(right), lost + len(right - found)
+        return lost / exact if exact else 0.0
+
+    def _brought_up(self, rows: _Rows, query: Query, top_k: int) -> list[Document]:
+        ranked = bring_up(self.retriever, rows.vectors, query.vector, top_k, self.guard.mode)
+        return [rows.entries[one.row].document for one in ranked]
+
+    def _asked(self, text: str, top_k: int) -> Query:
+        if top_k < 1:
+            raise QueryError(f"top_k is {top_k}, but must be at least 1")
+        if not text.strip():
+            raise QueryError("the query is empty")
+        return Query(text, self.encoder.encode([text], role=TextRole.QUERY)[0])
+
+    def _answer(self, query: Query, top_k: int) -> Answer:
+        found = self._found(query, top_k)
+        try:
+            rows = self._fetched(found)
+        except StoreUnavailableError as error:
+            if not self._fail_open:
+                raise
+            warning = f"undefended answer: {error}"
+            _log.warning("%s", warning)
+            hits = tuple(Hit(one.document, one.score) for one in found["whole"][:top_k])
+            return Answer(hits, warnings=(warning,))
+        width = self.guard.breadth(top_k)
+        ranked = bring_up(self.retriever, rows.vectors, query.vector, width, self.guard.mode)
+        return self.guard.rerank(query, [rows.hit(one) for one in ranked], top_k)
+
+    def _found(self, query: Query, top_k: int) -> dict[Searched, list[Candidate]]:
+        """Candidates by each of the vectors that are searched."""
+        limit = max(self._candidates, self.guard.breadth(top_k))
+        return {by: self.store.nearest(query.vector, by, limit) for by in self._searched}
+
+    def _fetched(self, found: dict[Searched, list[Candidate]]) -> _Rows:
+        """All candidates with their vectors; a document that was deleted meanwhile is left out."""
+        documents = {one.document.id: one.document for some in found.values() for one in some}
+        vectors = self.store.vectors(list(documents)) if documents else {}
+        entries = [Entry(documents[one], *pair) for one, pair in vectors.items() if one in documents]
+        return self._rows(entries)
+
+    def _rows(self, entries: Sequence[Entry]) -> _Rows:
+        return _Rows(entries, self._layout, self.encoder.dimension)
+
+
+class _Rows:
+    """Entries as the rows of an index, in the order of their identifiers, so that ties break alike."""
+
+    def __init__(self, entries: Sequence[Entry], layout: Layout, dimension: int) -> None:
+        self.entries = sorted(entries, key=lambda entry: entry.document.id)
+        count = len(self.entries)
+        shapes = part_shapes(layout, dimension)
+        pieces = self._stacked([entry.fragments for entry in self.entries], shapes["fragments"])
+        norms = (
+            combination_norms(pieces, layout.combination)
+            if layout.combination
+            else np.zeros((count, 0), np.float32)
+        )
+        self.vectors = VectorRows(
+            whole=self._stacked([entry.whole for entry in self.entries], shapes["whole"]),
+            fragments=pieces,
+            norms=norms,
+            concatenations=np.zeros((count, *shapes["concatenations"]), np.float32),
+            alive=np.ones(count, np.bool_),
+        )
+
+    @staticmethod
+    def _stacked(rows: Sequence[Vectors], shape: tuple[int, ...]) -> Vectors:
+        if not rows or not all(shape):
+            return np.zeros((len(rows), *shape), np.float32)
+        return np.stack(rows)
+
+    def hit(self, ranked: Ranked) -> Hit:
+        entry = self.entries[ranked.row]
+        reasons = () if ranked.reason is None else (ranked.reason,)
+        return Hit(entry.document, ranked.score, reasons, entry.whole)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    def checked() -> Iterator[Document]:
+        for number, document in enumerate(documents):
+            if not isinstance(document, Document):
+                kind = type(document).__name__
+                raise DocumentError(f"document {number} is a {kind}; expected Document(id, text)")
+            if document.text.strip():
+                yield document
+
+    some = checked()
+    while batch := list(islice(some, AT_ONCE)):
+        yield batch
