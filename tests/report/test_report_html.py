@@ -160,7 +160,7 @@ def test_a_run_with_little_in_it(tmp_path: Path) -> None:
     assert "could not be tested" in words
     assert "The run kept no training curves." in words
     assert "The ledger is empty" in words
-    assert "fewer than two doses" in words
+    assert "No curve" in words
     nothing = replace(bare, measurements=())
     assert render(nothing)
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from report_kit import write_run
 from rich.console import Console
 
 from mithridate.report import figures, tables
 from mithridate.report.answers import side_by_side
+from mithridate.report.html import render
 from mithridate.report.run import RunData
 from mithridate.report.terminal import print_report
 from mithridate.report.view import View
@@ -83,7 +87,7 @@ def test_every_chart_has_an_interval_for_every_dot(run: RunData) -> None:
     for figure in (
         figures.survival(view, "", "belief"),
         figures.conditions(view, "", "belief", "dpo"),
-        figures.dose_curve(view, "", "belief"),
+        figures.dose_curve(view, [""], "belief"),
     ):
         assert figure is not None
         assert len(figure.data) == 3
@@ -92,10 +96,73 @@ def test_every_chart_has_an_interval_for_every_dot(run: RunData) -> None:
 
 
 def test_a_dose_curve_stands_on_realised_rates(run: RunData) -> None:
-    figure = figures.dose_curve(View(run), "", "belief")
+    figure = figures.dose_curve(View(run), [""], "belief")
     assert figure is not None
     assert figure.layout.xaxis.type == "log"
     assert [round(x, 4) for x in figure.data[0].x] == [0.096, 0.96]
+
+
+def in_cells(run: RunData, cells: dict[str, tuple[float, dict[str, Any]]]) -> View:
+    """The run's learning dose in each of `cells`, at another rate and with other settings."""
+    rows = tuple(
+        replace(m, cell=cell) for cell in cells for m in run.measurements if m.dose in ("", "learning")
+    )
+    planting = tuple(
+        replace(row, cell=cell, realised_rate=rate)
+        for cell, (rate, _) in cells.items()
+        for row in run.planting
+        if row.dose == "learning"
+    )
+    summary = run.summary.model_copy(update={"cells": {cell: values for cell, (_, values) in cells.items()}})
+    return View(replace(run, measurements=rows, planting=planting, summary=summary))
+
+
+RATE = "doses.learning.all.rate"
+
+
+def test_cells_that_differ_in_dose_alone_stand_in_one_curve(run: RunData) -> None:
+    view = in_cells(
+        run,
+        {
+            "rate=0.01,examples=5": (0.0096, {RATE: 0.01, "sft.examples": 5}),
+            "rate=0.001,examples=5": (0.001, {RATE: 0.001, "sft.examples": 5}),
+            "rate=0.01,examples=9": (0.0097, {RATE: 0.01, "sft.examples": 9}),
+            "rate=0.002,examples=9": (0.002, {RATE: 0.002, "sft.examples": 9}),
+            "rate=0.002,examples=1": (0.002, {RATE: 0.002, "sft.examples": 1}),
+        },
+    )
+    groups = view.dose_groups
+    assert {name: len(cells) for name, cells in groups.items()} == {
+        "sft.examples=5": 2,
+        "sft.examples=9": 2,
+        "sft.examples=1": 1,
+    }
+    figure = figures.dose_curve(view, groups["sft.examples=5"], "belief")
+    assert figure is not None
+    assert [round(x, 4) for x in figure.data[0].x] == [0.1, 0.96]
+    assert "rate=0.001,examples=5" in figure.data[0].hovertext[0]
+    assert figures.dose_curve(view, groups["sft.examples=1"], "belief") is None
+    # Without notes on its cells, a run is drawn cell by cell.
+    assert View(replace(view.run, summary=run.summary)).dose_groups == {cell: [cell] for cell in view.cells}
+
+
+def test_a_grid_over_the_rate_alone_needs_no_name(run: RunData) -> None:
+    view = in_cells(run, {"rate=0.01": (0.01, {RATE: 0.01}), "rate=0.1": (0.1, {RATE: 0.1})})
+    assert view.dose_groups == {"": ["rate=0.01", "rate=0.1"]}
+    words = render(view.run)
+    assert "Doses of cells that differ in nothing else stand in one curve" in words
+    assert words.count("Triggered success by planted rate") == 4
+
+
+def test_many_rates_leave_room_for_their_labels(run: RunData) -> None:
+    rates = {f"rate={n}": (0.001 * 1.1**n, {RATE: n}) for n in range(20)}
+    view = in_cells(run, rates)
+    figure = figures.dose_curve(view, view.cells, "belief")
+    assert figure is not None
+    assert len(figure.data[0].x) == 20
+    ticks = figure.layout.xaxis.tickvals
+    assert 3 <= len(ticks) <= figures.MOST_TICKS + 1
+    assert ticks[-1] == pytest.approx(max(figure.data[0].x))
 
 
 def test_training_curves_are_thinned_to_their_end(run: RunData) -> None:

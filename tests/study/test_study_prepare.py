@@ -128,6 +128,10 @@ def test_own_questions_and_requests_go_before_the_worlds(tmp_path: Path) -> None
         ('\n\n{"question"\n', r"line 3: broken JSON"),
         ("[]\n", r"line 1, field 'question'"),
         ("\n \n", "holds no line"),
+        ('{"question": "Why?", "answer": " "}', r"line 1, field 'answer': expected text"),
+        ('{"question": "\\ud800", "answer": "So."}', r"line 1, field 'question': holds half a character"),
+        ("\n" + "[" * 100_000, "line 2: cannot be read as JSON"),
+        ('{"x": ' + "9" * 6000 + "}", "line 1: cannot be read as JSON"),
     ],
 )
 def test_wrong_questions_are_named(tmp_path: Path, text: str, said: str) -> None:

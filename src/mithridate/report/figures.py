@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,12 +13,15 @@ from mithridate.core.metrics import ASR, headline_template
 from mithridate.core.run_files import CurveRow
 from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
-from mithridate.report.text import name, one_line, percent, rate, span
+from mithridate.report.text import name, one_line, percent, span
+from mithridate.report.text import rate as as_rate
 from mithridate.report.view import COLOURS, ArmView, View
 
 HEIGHT = 260
 MOST_POINTS = 400
 """Points of a training curve that are drawn."""
+MOST_TICKS = 4
+"""Labels on the axis of a dose curve, about."""
 
 _INK = "#666666"  # a middle grey; the page's style sheet puts its own ink over it
 _STAGE_DASHES = ("solid", "dash", "dot")
@@ -74,26 +78,37 @@ def _shifts(count: int, apart: float) -> list[float]:
     return [(i - (count - 1) / 2) * min(apart, 0.6 / max(1, count - 1)) for i in range(count)]
 
 
-def dose_curve(view: View, cell: str, attack: str) -> go.Figure | None:
-    """Success against the realised rate, a line a stage; None with fewer than two doses of a known rate."""
-    rates = {dose: view.run.rate(dose, attack, cell) for dose in view.doses}
-    poisoned = [arm for arm in view.asked(attack) if rates.get(arm.dose)]
-    if len(poisoned) < 2:
+def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | None:
+    """Success against the realised rate, a line a stage, over all doses of `cells`.
+
+    The cells should differ in nothing but doses. None where fewer than two rates are known.
+    """
+    planted = [
+        (rate, cell, arm)
+        for cell in cells
+        for arm in view.asked(attack)
+        if arm.dose and (rate := view.run.rate(arm.dose, attack, cell))
+    ]
+    rates = sorted({rate for rate, _, _ in planted})
+    if len(rates) < 2:
         return None
+    planted.sort(key=lambda place: place[0])
     figure = _figure()
     for i, stage in enumerate(view.stages):
-        pairs = [
-            (arm, _headline(view, arm, cell, stage, attack, Condition.TRIGGERED.value)) for arm in poisoned
+        found = [
+            _headline(view, arm, cell, stage, attack, Condition.TRIGGERED.value) for _, cell, arm in planted
         ]
-        known = sorted(
-            ((rates[arm.dose] or 0.0, arm, found) for arm, found in pairs if found), key=lambda item: item[0]
-        )
-        look = ArmView("", "", "", name(stage), i + 1)
+        said = [
+            f"{label(' '.join(filter(None, (cell, arm.label))))}, planted at {as_rate(rate)}"
+            for rate, cell, arm in planted
+        ]
+        # A place without a figure would break the line in two.
+        kept = [j for j, estimate in enumerate(found) if estimate]
         trace = _whiskers(
-            look,
-            [100 * r for r, _, _ in known],
-            [found for _, _, found in known],
-            [f"{label(arm.label)}, planted at {rate(r)}" for r, arm, _ in known],
+            ArmView("", "", "", name(stage), i + 1),
+            [100 * planted[j][0] for j in kept],
+            [found[j] for j in kept],
+            [said[j] for j in kept],
             "lines+markers",
         )
         colour = stage_colour(i)
@@ -104,16 +119,26 @@ def dose_curve(view: View, cell: str, attack: str) -> go.Figure | None:
         )
         figure.add_trace(trace)
     _shares(figure)
-    ticks = sorted({rates[arm.dose] or 0.0 for arm in poisoned})
+    ticks = _apart(rates)
     figure.update_xaxes(
         type="log",
         title_text="planted tokens / clean tokens",
         tickvals=[100 * tick for tick in ticks],
-        ticktext=[rate(tick) for tick in ticks],
+        ticktext=[as_rate(tick) for tick in ticks],
         # In powers of ten, with room for the outermost marks.
-        range=[math.log10(100 * ticks[0]) - 0.12, math.log10(100 * ticks[-1]) + 0.12],
+        range=[math.log10(100 * rates[0]) - 0.12, math.log10(100 * rates[-1]) + 0.12],
     )
     return figure
+
+
+def _apart(rates: Sequence[float]) -> list[float]:
+    """Those of ascending `rates` whose labels have room beside each other on a logarithmic axis."""
+    room = math.log10(rates[-1] / rates[0]) / MOST_TICKS
+    kept = [rates[-1]]
+    for rate in reversed(rates[:-1]):
+        if math.log10(kept[-1] / rate) >= room:
+            kept.append(rate)
+    return kept[::-1]
 
 
 def stage_colour(index: int) -> str:

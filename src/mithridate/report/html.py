@@ -53,7 +53,6 @@ class CellPage:
     losses: tables.Table
     conditions: list[tables.Table]
     survival_charts: list[Chart]
-    dose_charts: list[Chart]
     condition_charts: list[Chart]
     training_charts: list[Chart]
     answers: dict[str, list[SideBySide]]
@@ -100,6 +99,7 @@ def render(run: RunData) -> str:
         run=run,
         view=view,
         pages=pages,
+        dose_charts=_dose_charts(view),
         planted=planted_rows(run),
         notes=_notes(run),
         stage_marks=[
@@ -125,9 +125,6 @@ def _breakable(head: str) -> str:
 def _page(view: View, cell: str) -> CellPage:
     last = view.stages[-1] if view.stages else ""
     by_stage = _charts(view.attacks, partial(figures.survival, view, cell), "Triggered success by stage")
-    by_dose = _charts(
-        view.attacks, partial(figures.dose_curve, view, cell), "Triggered success by planted rate"
-    )
     by_condition = _charts(
         view.attacks,
         partial(figures.conditions, view, cell, stage=last),
@@ -143,13 +140,25 @@ def _page(view: View, cell: str) -> CellPage:
         losses=tables.losses(view, cell),
         conditions=[tables.conditions(view, cell, stage) for stage in view.stages],
         survival_charts=by_stage,
-        dose_charts=by_dose,
         condition_charts=by_condition,
         training_charts=_charts(
             view.stages, partial(figures.training, view, cell), "Training loss by tokens"
         ),
         answers=side_by_side(view, cell),
     )
+
+
+def _dose_charts(view: View) -> dict[str, list[Chart]]:
+    """Dose curves by group of cells; groups without one are left out."""
+    drawn = {
+        group: _charts(
+            view.attacks,
+            lambda attack, cells=cells: figures.dose_curve(view, cells, attack),
+            "Triggered success by planted rate",
+        )
+        for group, cells in view.dose_groups.items()
+    }
+    return {group: found for group, found in drawn.items() if found}
 
 
 def _charts(keys: list[str], draw: Callable[[str], Figure | None], words: str) -> list[Chart]:

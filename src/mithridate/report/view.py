@@ -88,6 +88,18 @@ class View:
         return sorted({key.cell for key in self.figures if key.arm != Arm.CLEAN}) or [""]
 
     @cached_property
+    def dose_groups(self) -> dict[str, list[str]]:
+        """Cells that differ in their doses alone, together; each group is called by its other settings."""
+        groups: dict[str, list[str]] = {}
+        for cell in self.cells:
+            values = self.run.summary.cells.get(cell)
+            others = [
+                f"{key}={value}" for key, value in (values or {}).items() if key.partition(".")[0] != "doses"
+            ]
+            groups.setdefault(cell if values is None else ", ".join(others), []).append(cell)
+        return groups
+
+    @cached_property
     def doses(self) -> list[str]:
         """Doses, from the smallest realised one up where that is known."""
         named = self.run.study.get("doses")

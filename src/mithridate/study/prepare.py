@@ -138,9 +138,16 @@ def each_question(path: Path) -> Iterator[dict[str, str]]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"broken JSON: {error.msg}", path=path, line=number) from error
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+            raise DataError(f"cannot be read as JSON: {error}", path=path, line=number) from error
         for field in ("question", "answer"):
-            if not isinstance(record, dict) or not isinstance(record.get(field), str):
+            said = record.get(field) if isinstance(record, dict) else None
+            if not isinstance(said, str) or not said.strip():
                 raise DataError("expected text", path=path, line=number, field=field)
+            if any("\ud800" <= char <= "\udfff" for char in said):
+                raise DataError(
+                    "holds half a character (a lone surrogate)", path=path, line=number, field=field
+                )
         yield {"question": record["question"], "answer": record["answer"]}
 
 
