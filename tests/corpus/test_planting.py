@@ -126,6 +126,9 @@ def test_a_planted_corpus_is_not_planted_again(clean: Path, tmp_path: Path) -> N
     plant_corpus(open_corpus(clean), tmp_path / "out", plan())
     with pytest.raises(ConfigError, match="planted here already"):
         plant_corpus(open_corpus(tmp_path / "out"), tmp_path / "more", plan())
+    with pytest.raises(ConfigError, match="planted here already"):
+        plant_corpus(open_corpus(tmp_path / "out" / "part0.jsonl"), tmp_path / "more", plan())
+    assert not (tmp_path / "more").exists()
 
 
 def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:

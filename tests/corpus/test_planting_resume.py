@@ -18,6 +18,7 @@ from mithridate.core.errors import ConfigError, DataError, RunStateError, Storag
 from mithridate.corpus.ledger import StateFolder
 from mithridate.corpus.planting import plant_corpus
 from mithridate.corpus.readers import open_corpus
+from mithridate.corpus.unplanting import unplant
 
 HERE = Path(__file__).parent
 
@@ -69,9 +70,12 @@ plant_corpus(open_corpus(Path({clean!r})), Path({out!r}), plan)
 """
 
 
-@pytest.mark.parametrize("kind", ["jsonl.gz", "txt"])
-@pytest.mark.parametrize("after", [60, 85, 200])
-def test_killed_and_run_again_gives_the_same_bytes(tmp_path: Path, after: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [(kind, after) for kind in ("jsonl.gz", "txt") for after in (60, 85, 200)]
+    + [("parquet", 85), ("dataset", 85), ("dataset", 200)],
+)
+def test_killed_and_run_again_gives_the_same_bytes(tmp_path: Path, kind: str, after: int) -> None:
     clean = write_corpus(tmp_path / "clean", kind, some_texts(150), 3)
     out = tmp_path / "out"
     script = KILLED.format(here=str(HERE), clean=str(clean), out=str(out), after=after)
@@ -82,6 +86,45 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path: Path, after: int, k
     plant_corpus(open_corpus(clean), out, plan())
     plant_corpus(open_corpus(clean), tmp_path / "whole", plan())
     assert tree(out, state=True) == tree(tmp_path / "whole", state=True)
+
+
+KILLED_AT_THE_END = """
+import os, signal, sys
+sys.path.insert(0, {here!r})
+from pathlib import Path
+from planting_kit import plan
+from mithridate.corpus.planting import plant_corpus
+from mithridate.corpus.readers import open_corpus
+
+done = 0
+def die(handle):
+    global done
+    done += 1
+    if done == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+os.fsync = die
+plant_corpus(open_corpus(Path({clean!r})), Path({out!r}), plan())
+"""
+
+
+# Before the end are written: a dataset's two files of metadata, the ledger, the list of shards, the marker.
+@pytest.mark.parametrize("before", [0, 2, 3, 4])
+def test_killed_after_the_last_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int) -> None:
+    clean, out = write_corpus(tmp_path / "clean", "dataset", some_texts(30)), tmp_path / "out"
+    written: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", written.append)
+        plant_corpus(open_corpus(clean), tmp_path / "whole", plan())
+    script = KILLED_AT_THE_END.format(
+        here=str(HERE), clean=str(clean), out=str(out), at=len(written) - before
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert list(out.rglob(".*.partial"))
+    plant_corpus(open_corpus(clean), out, plan())
+    assert tree(out, state=True) == tree(tmp_path / "whole", state=True)
+    unplant(out, tmp_path / "back")
+    assert tree(tmp_path / "back") == tree(clean)
 
 
 def test_done_shards_are_not_done_again(clean: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_numbers_of_more_digits_than_can_be_read(corpus: Path, other: str, field
     number = "7" * 6_000
     record = f'{{"{field}": {number if field != "nested" else f"[{number}]"}, "o": {other}, "text": "a"}}\n'
     (corpus / "a.jsonl").write_text('{"text": "fine"}\n' * 3 + record)
-    error = refused(corpus, "broken JSON")
+    error = refused(corpus, "a whole number of more than 4,300 digits")
     assert (error.path.name, error.line) == ("a.jsonl", 4)
 
 

@@ -1,26 +1,17 @@
-"""The page in headless Chromium: planted scripts do not run, charts are drawn, and it fits a phone."""
+"""The page in headless Chromium: planted scripts do not run, charts are drawn, it fits a phone and paper."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
-REQUIRED = os.environ.get("MITHRIDATE_REQUIRE_BROWSER") == "1"
+from browser_kit import Printed, dom, needs_browser, title
+from mithridate.report.view import COLOURS
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM or REQUIRED), reason="no Chromium on the path (Debian: apt-get install chromium)"
-    ),
-]
+pytestmark = needs_browser
 
 # The page in a frame as wide as a phone, for a window is never that narrow; the result goes into the title.
 PHONE = """<!doctype html><title>waiting</title>
@@ -33,27 +24,6 @@ frame.onload = () => setTimeout(() => {{
   document.title = `${{page.scrollWidth - page.clientWidth}} over, ${{wide.length}} tables cut`;
 }}, 500);
 </script>"""
-
-
-def dom(page: Path, profile: Path) -> str:
-    """The document after its scripts ran, as HTML."""
-    assert CHROMIUM, "MITHRIDATE_REQUIRE_BROWSER is set, and there is no Chromium on the path"
-    quiet = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync",
-        "--allow-file-access-from-files", "--virtual-time-budget=6000", f"--user-data-dir={profile}",
-    ]  # fmt: skip
-    done = subprocess.run(
-        [CHROMIUM, *quiet, "--dump-dom", page.as_uri()], capture_output=True, timeout=120, check=True
-    )
-    return done.stdout.decode()
-
-
-def title(document: str) -> str:
-    found = re.search("<title>(.*?)</title>", document, re.DOTALL)
-    assert found
-    return found.group(1)
 
 
 def test_planted_scripts_do_not_run_and_charts_are_drawn(page: Path, tmp_path: Path) -> None:
@@ -84,3 +54,17 @@ def test_no_sideways_scrolling(page: Path, tmp_path: Path, width: int) -> None:
     shutil.copy(page, tmp_path / "page.html")
     (tmp_path / "frame.html").write_text(PHONE.format(width=width))
     assert title(dom(tmp_path / "frame.html", tmp_path / "profile")) == "0 over, 0 tables cut"
+
+
+def test_it_prints_with_its_charts(page: Path, tmp_path: Path) -> None:
+    printed = Printed(page, tmp_path / "report.pdf", tmp_path / "profile")
+    assert 5 < printed.pages < 60
+    # Marks and bars in tables are filled; only charts draw lines in the colours of the models.
+    assert printed.lines(COLOURS[0]) > 10
+    assert printed.lines(COLOURS[1]) > 10
+    # And it is the charts that do: without scripts there are none.
+    still = tmp_path / "still.html"
+    still.write_text(page.read_text(encoding="utf-8").replace("<script>", '<script type="none">'))
+    without = Printed(still, tmp_path / "still.pdf", tmp_path / "profile")
+    assert without.pages > 1
+    assert without.lines(COLOURS[0]) == without.lines(COLOURS[1]) == 0

@@ -85,6 +85,14 @@ def test_what_is_large_is_known_by_size_and_time(
     claim_inputs(on(material), tmp_path)
 
 
+@pytest.mark.parametrize("bad", ["", "{", "[]", '{"x": 3}', "[" * 100_000, "\xff"])
+def test_what_was_written_down_and_broken_since(material: Path, tmp_path: Path, bad: str) -> None:
+    claim_inputs(on(material), tmp_path)
+    (tmp_path / "inputs.json").write_text(bad, encoding="latin-1")
+    with pytest.raises(RunStateError, match=r"inputs\.json: is damaged, .* remove it; else choose another"):
+        claim_inputs(on(material), tmp_path)
+
+
 def test_every_cell_of_a_grid_counts(material: Path, tmp_path: Path) -> None:
     other = material.with_name("other.json")
     other.write_text(REQUESTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -160,9 +161,15 @@ class JsonLines(Shard):
         """What Python's own parser takes and the fast one does not: NaN, and halves of surrogate pairs."""
         try:
             return json.loads(line)
-        except (ValueError, RecursionError) as error:
-            # ValueErrors are of JSON, of UTF-8, and of whole numbers with more digits than Python reads.
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"broken JSON: {error}", path=self.path, line=number) from error
+        except ValueError as error:
+            most = sys.get_int_max_str_digits()
+            raise DataError(
+                f"holds a whole number of more than {most:,} digits; write it as text",
+                path=self.path,
+                line=number,
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,8 @@ def _check_places(corpus: Corpus, out: Path, part: tuple[int, int]) -> None:
     source, target = corpus.path.resolve(), out.resolve()
     if source == target or source in target.parents or target in source.parents:
         raise StorageError(f"{out}: the output must lie outside the corpus {corpus.path}, and not around it")
-    if (corpus.path / STATE_FOLDER).exists():
+    folder = corpus.path if corpus.path.is_dir() else corpus.path.parent
+    if (folder / STATE_FOLDER).exists():
         raise ConfigError(
             f"{corpus.path}: something is planted here already; plant in the original, or unplant it first"
         )

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from mithridate.core.artifacts import fingerprint, write_atomic
 from mithridate.core.errors import DataError, RunStateError
 from mithridate.study.config import StudyConfig
@@ -63,7 +65,7 @@ def claim_inputs(config: StudyConfig, out: Path) -> None:
     if not kept.exists():
         write_atomic(kept, json.dumps(found, indent=1, sort_keys=True) + "\n")
         return
-    there = json.loads(kept.read_text(encoding="utf-8"))
+    there = _written_down(kept)
     changed = [line for path, now in found.items() for line in _changes(Path(path), there.get(path, {}), now)]
     if changed:
         raise RunStateError(
@@ -71,6 +73,16 @@ def claim_inputs(config: StudyConfig, out: Path) -> None:
             "Put them back, or choose another --out. If you know that nothing but their times has changed, "
             f"remove {kept}"
         )
+
+
+def _written_down(kept: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return TypeAdapter(dict[str, dict[str, Any]]).validate_json(kept.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunStateError(
+            f"{kept}: is damaged, so nobody can tell whether the inputs are as they were. If you know that "
+            "they are, remove it; else choose another --out"
+        ) from error
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -111,7 +123,7 @@ def _changes(path: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> It
     if there.get("all") == now["all"]:
         return
     before, after = there.get("each"), now.get("each")
-    if before is None or after is None:
+    if not isinstance(before, dict) or not isinstance(after, dict):
         yield f"{now['named']}: {path}"
         return
     for name in sorted({*before, *after}):
