@@ -153,7 +153,7 @@ def _dose_charts(view: View) -> dict[str, list[Chart]]:
     drawn = {
         group: _charts(
             view.attacks,
-            lambda attack, cells=cells: figures.dose_curve(view, cells, attack),
+            partial(figures.dose_curve, view, cells),
             "Triggered success by planted rate",
         )
         for group, cells in view.dose_groups.items()
