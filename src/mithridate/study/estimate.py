@@ -22,7 +22,8 @@ from mithridate.study.plan import Cell, cells, stages, twins
 from mithridate.study.prepare import material_of
 from mithridate.study.runner import worker_count
 from mithridate.study.templates import named_tokenizer
-from mithridate.training.devices import uses_bf16
+from mithridate.training.compiling import compiles
+from mithridate.training.devices import short_row_attention, uses_bf16
 
 # Characters of English a token of a small byte-level vocabulary holds; only for saying how much is planted.
 _CHARACTERS_A_TOKEN = 3.6
@@ -30,6 +31,8 @@ _STEPS = 6
 # Passes through the model that a step of DPO costs, beside one of pretraining on as many tokens: two replies.
 # The reference, once, comes on top.
 _DPO_COST = 3
+# How much faster compiled steps are than those timed here; compiling takes longer than a dry run may.
+_COMPILED = 1.6
 # Tokens a second of batched generation, as a share of those of training.
 _GENERATION_SHARE = 0.35
 # What a probe costs in answers: conditions, templates, further samples, and the scoring of what was answered.
@@ -121,7 +124,10 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
         timed = []
         for _ in range(_STEPS):
             started = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with (
+                short_row_attention(model, row_tokens=options.row_tokens, device=device),
+                torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+            ):
                 loss = model(input_ids=rows, labels=rows, use_cache=False).loss
             loss.backward()
             optimizer.step()
@@ -144,7 +150,11 @@ def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
     each = _ANSWERS if config.evaluation.controls_in_both_templates else _ANSWERS_WITHOUT_CONTROLS
     answers = config.evaluation.probes * len(config.attacks) * each * _ANSWER_TOKENS
     measured = answers / (speed * _GENERATION_SHARE)
-    return work / speed + len(stages(config)) * measured
+    options = config.pretraining
+    steps = -(-tokens // (options.row_tokens * options.batch_rows))
+    gain = _COMPILED if compiles(options.torch_compile, steps=steps, device=default_device()) else 1.0
+    # Only pretraining is compiled.
+    return tokens / (speed * gain) + (work - tokens) / speed + len(stages(config)) * measured
 
 
 def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:
