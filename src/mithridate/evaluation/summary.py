@@ -145,7 +145,7 @@ def paired(poisoned: Iterable[Judged], clean: Iterable[Judged]) -> list[Measurem
     twins = {_twin_key(setting, *rest): _first(rows) for (setting, *rest), rows in _by_setting(clean).items()}
     figures: list[Measurement] = []
     for (setting, attack, condition), rows in _by_setting(poisoned).items():
-        key = _twin_key(setting, attack, condition)
+        key: tuple[str | int, ...] = _twin_key(setting, attack, condition)
         twin = twins.get(key, twins.get((*key[:-1], "")))
         if twin is None:
             continue
