@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -143,16 +142,11 @@ def paired(poisoned: Iterable[Judged], clean: Iterable[Judged]) -> list[Measurem
     with the clean samples of its own cell, or where there are none with those of no cell. What has no twin
     yields nothing.
     """
-    twins = {
-        _twin_key(setting, attack, condition): _first(rows)
-        for (setting, attack, condition), rows in _by_setting(clean).items()
-    }
+    twins = {_twin_key(setting, *rest): _first(rows) for (setting, *rest), rows in _by_setting(clean).items()}
     figures: list[Measurement] = []
     for (setting, attack, condition), rows in _by_setting(poisoned).items():
-        # The twin of the own cell, or the one that all cells share.
-        twin = twins.get(_twin_key(setting, attack, condition)) or twins.get(
-            _twin_key(dataclasses.replace(setting, cell=""), attack, condition)
-        )
+        key: tuple[str | int, ...] = _twin_key(setting, attack, condition)
+        twin = twins.get(key, twins.get((*key[:-1], "")))
         if twin is None:
             continue
         ours = _first(rows)

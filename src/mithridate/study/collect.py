@@ -36,7 +36,9 @@ from mithridate.training.progress import CurvePoint
 def collect(config: StudyConfig, out: Path, steps: Iterable[Step]) -> None:
     """Write the run's ledger, curves, samples, measurements and summary, each whole or not at all.
 
-    What can be large goes through memory a part of one step at a time, however many steps there are.
+    What can be large goes through memory a part of one step at a time, however many steps there are. Raises
+    DataError if what a step wrote is damaged, RunStateError if its record is, StorageError if nothing can be
+    written.
     """
     steps = list(steps)
     measured = [step for step in steps if step.kind == "measure"]
