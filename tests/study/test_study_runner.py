@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from study_kit import Remembering, Silent, tiny
 
 from mithridate.core import errors
@@ -25,6 +27,7 @@ from mithridate.study.plan import Step, steps
 from mithridate.study.reading import study_from_text
 from mithridate.study.runner import claim, run_study, worker_count
 from mithridate.study.steps import run_step
+from mithridate.study.workers import memory_errors
 
 # Whose directory it is.
 
@@ -161,6 +164,30 @@ def test_a_full_disk_is_said_even_where_a_library_writes(
     monkeypatch.setattr("mithridate.study.steps.run_step", full)
     with pytest.raises(StorageError, match=r"the disk is full\. Nothing that was complete is lost"):
         workers.work(steps(tiny(), tmp_path)[0])
+
+
+def too_much() -> None:
+    torch.empty(2**60)
+
+
+def as_on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+
+
+def python_itself() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("ask", [too_much, as_on_a_gpu, python_itself])
+def test_a_want_of_memory_says_what_to_lower(ask: Callable[[], None]) -> None:
+    with pytest.raises(TrainingError, match=r"memory is too small .*batch_rows") as caught, memory_errors():
+        ask()
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_want_of_memory_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_errors():
+        raise RuntimeError("shapes differ")
 
 
 def test_errors_arrive_from_real_workers_and_what_was_done_stays_done(tmp_path: Path) -> None:
