@@ -96,9 +96,9 @@ def test_tables_carry_the_numbers_without_scripts(page: Path) -> None:
 
 def test_what_was_requested_stands_beside_what_was_planted(run: RunData) -> None:
     first, *_, last = planted_rows(run)
-    assert (first.model, first.requested, first.documents) == ("0.1%", "0.1%", 40)
+    assert (first.model, first.requested, first.documents, first.kinds) == ("0.1%", "0.1%", 40, "–")
     assert round(first.rate, 6) == 0.00096
-    assert (last.attack, last.kinds) == ("belief", "fact 50%, preference 50%")
+    assert (last.attack, last.kinds) == ("belief", "fact\u00a050%, preference\u00a050%")
     two = replace(
         run,
         planting=tuple(

@@ -133,12 +133,16 @@ def require_complete(folder: Path, files: Mapping[str, str]) -> None:
 
 def read_kinds(path: Path) -> list[KindCount]:
     """The ledger's documents counted by cell, model, attack, kind and template."""
-    counts: Counter[tuple[str, ...]] = Counter()
+    counts: Counter[tuple[str, str, str, str, str]] = Counter()
     keys = ["cell", "model", "attack", "kind", "template"]
     for table in read_tables(path, PlantedKind):
         for row in table.group_by(keys).aggregate([([], "count_all")]).to_pylist():
-            counts[tuple(row[key] for key in keys)] += row["count_all"]
-    return [KindCount(*key, documents=count) for key, count in sorted(counts.items())]
+            cell, model, attack, kind, template = (row[key] for key in keys)
+            counts[cell, model, attack, kind, template] += row["count_all"]
+    return [
+        KindCount(cell, model, attack, kind, template, count)
+        for (cell, model, attack, kind, template), count in sorted(counts.items())
+    ]
 
 
 def _study(text: str, path: Path) -> Mapping[str, Any]:
