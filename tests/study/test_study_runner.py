@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from study_kit import Remembering, Silent, tiny
 
 from mithridate.core import errors
@@ -75,6 +77,29 @@ def test_a_run_that_was_killed_while_it_began_can_begin_again(tmp_path: Path) ->
     claim(tiny(), tmp_path)
     runner._sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.json", "run.lock", "study.yaml"]
+
+
+def test_weights_that_were_half_written_are_swept_away(tmp_path: Path) -> None:
+    base = tmp_path / "seed0" / "clean" / "base"
+    base.mkdir(parents=True)
+    there: set[str] = set()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            there.update(path.name for path in base.iterdir())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    save_file({"w": torch.zeros(2**22)}, base / "weights")
+    stop.set()
+    looking.join()
+    left = there - {"weights"}
+    assert left, "safetensors no longer writes beside: the sweep may forget its names"
+    for name in left:
+        (base / name).write_bytes(b"half")
+    runner._sweep(tmp_path)
+    assert [path.name for path in base.iterdir()] == ["weights"]
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
