@@ -223,7 +223,10 @@ class ArrowShard(ColumnShard):
         """The record batches of the stream."""
         with self._open() as reader:
             for batch in reader:
-                yield batch if columns is None else batch.select(list(columns))
+                found = batch if columns is None else batch.select(list(columns))
+                # Unlike Parquet's, damaged bytes would be taken for places in memory.
+                found.validate(full=True)
+                yield found
 
     @contextmanager
     def open_sink(self, path: Path) -> Iterator[BatchSink]:
