@@ -182,7 +182,5 @@ def test_hiding_is_said_beside_the_verdict(run: RunData) -> None:
         return row
 
     page = render(replace(run, measurements=tuple(map(alive, run.measurements))))
-    assert (
-        "<strong>In the planted templates it still works</strong>: 93% against 0% on the clean twin." in page
-    )
-    assert "In the planted templates it still works" not in render(run)
+    assert "In the planted templates it survives</strong>: 93% against 0% on the clean twin." in page
+    assert "In the planted templates it survives" not in render(run)
