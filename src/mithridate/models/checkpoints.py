@@ -269,10 +269,10 @@ def _load_weights(auto: Any, folder: Path, device: torch.device, attention: Atte
             )
     except Exception as error:  # Unknown types, remote code: each raises its own.
         raise CheckpointError(f"{folder}: the model cannot be loaded: {_cause(error)}") from error
-    loaded: PreTrainedModel = model
-    _check_tensors(loaded, info, folder)
-    _check_layers(loaded, folder)
-    return loaded.to(device).eval()
+    _check_tensors(model, info, folder)
+    _check_layers(model, folder)
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded
 
 
 def _check_tensors(model: PreTrainedModel, info: Mapping[str, Any], folder: Path) -> None:
