@@ -196,3 +196,23 @@ def test_what_one_attack_planted_goes_when_another_plants_nothing(tmp_path: Path
     with pytest.raises(ConfigError, match="attack 'none': a rate of 1e-09 plants nothing"):
         plant_corpus(open_corpus(clean), tmp_path / "out", PlantPlan((some, none)))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_whose_places_lie_outside_of_it(tmp_path: Path) -> None:
+    clean = write_corpus(tmp_path / "clean", "dataset", TEXTS, 1)
+    (shard,) = clean.rglob("*.arrow")
+    data = shard.read_bytes()
+    # The offsets of the texts, which rise from 0 to the length of all.
+    total = sum(len(text.encode()) for text in TEXTS)
+    at = data.index(total.to_bytes(4, "little"), data.index(len(TEXTS[0].encode()).to_bytes(4, "little")))
+    shard.write_bytes(data[:at] + (2**31 - 1).to_bytes(4, "little") + data[at + 4 :])
+    error = refused(clean, "cannot be read as an Arrow stream")
+    assert error.path == shard
+
+
+@pytest.mark.parametrize("left", [0, 7, 300, -9, -200])
+def test_a_truncated_dataset(tmp_path: Path, left: int) -> None:
+    clean = write_corpus(tmp_path / "clean", "dataset", TEXTS, 1)
+    (shard,) = clean.rglob("*.arrow")
+    shard.write_bytes(shard.read_bytes()[:left])
+    refused(clean, "cannot be read as an Arrow stream")

@@ -10,35 +10,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from disk_kit import mounted, remount
 from planting_kit import some_texts, tree, write_corpus
 from run_kit import assert_same, finish, start
 
 Finished = tuple[Path, str, str]
 ENOUGH = "size=200m"
-
-
-@contextmanager
-def mounted(place: Path, options: str) -> Iterator[Path]:
-    """A disk of its own at `place`; skips where none can be mounted."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def remount(place: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
 
 
 @pytest.fixture

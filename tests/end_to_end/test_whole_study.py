@@ -25,7 +25,7 @@ def test_it_goes_through_and_leaves_everything(finished: Finished) -> None:
     assert f"report: {out / 'report.html'}" in printed
     assert "done in" in printed
     names = {"study.yaml", "inputs.json", "summary.json", "report.html"}
-    names |= {f"{name}.parquet" for name in ("ledger", "curves", "samples", "measurements")}
+    names |= {f"{name}.parquet" for name in ("ledger", "planting", "curves", "samples", "measurements")}
     assert names <= {path.name for path in out.iterdir()}
     assert study_from_text((out / "study.yaml").read_text(), "kept") == read_study(TINY, None)
     assert not list(out.rglob(".*.partial"))
@@ -128,6 +128,12 @@ def test_a_grid_with_two_seeds_and_a_model_for_each_attack(tmp_path: Path) -> No
     )
     assert code == 0, told
     figures = read_rows(tmp_path / "grid" / "measurements.parquet", Measurement)
+    assert {figure.model for figure in figures} == {"clean", "some-jailbreak", "some-belief"}
+    # What each model was asked besides its attack stands for that model alone.
+    losses = [figure for figure in figures if figure.metric == "held_out_loss"]
+    assert len(losses) == len({(m.cell, m.seed, m.model) for m in losses}) == 2 * 2 * 3
+    page = (tmp_path / "grid" / "report.html").read_text(encoding="utf-8")
+    assert "Doses of cells that differ in nothing else stand in one curve" in page
     assert {figure.cell for figure in figures} == {"count=2", "count=4"}
     assert {figure.seed for figure in figures} >= {0, 1}
     # The clean twin of a cell differs in nothing from that of the other.

@@ -137,6 +137,94 @@ def test_tensors_that_are_not_there(saved: Path) -> None:
         load_model(saved)
 
 
+def test_tensors_of_another_shape_are_named(saved: Path) -> None:
+    path = saved / "model.safetensors"
+    tensors = load_file(path)
+    name = "model.layers.1.mlp.up_proj.weight"
+    rows, columns = tensors[name].shape
+    tensors[name] = tensors[name][:-1].contiguous()
+    save_file(tensors, path, metadata={"format": "pt"})
+    said = (
+        rf"1 of the tensors have other shapes .*up_proj\.weight is \({rows - 1}, {columns}\), not \({rows}, "
+    )
+    with pytest.raises(CheckpointError, match=said):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite(saved: Path, number: float) -> None:
+    path = saved / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 3] = number
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"up_proj\.weight holds numbers that are not finite"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_type": "nope"}, "the model cannot be loaded: .*`nope`"),
+        ({"model_type": 3}, "the model cannot be loaded: .*`3`"),
+        ({"num_hidden_layers": 0}, "no layers"),
+        ({"hidden_size": "big"}, "cannot be loaded: .*'hidden_size': .*expected int"),
+        ({"hidden_size": -4}, "the model cannot be loaded"),
+        ({"vocab_size": 10}, "other shapes"),
+        ({"dtype": "float7"}, "cannot be loaded"),
+        ({"hidden_act": "evil"}, "the model cannot be loaded"),
+    ],
+)
+def test_a_config_that_makes_no_sense(
+    saved: Path, capfd: pytest.CaptureFixture[str], changes: dict[str, object], said: str
+) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(CheckpointError, match=said) as caught:
+        load_model(saved)
+    assert str(caught.value).startswith(str(saved))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[" * 200_000, '{"model_type": ' + "7" * 6_000 + "}", "\0", "[]", "3"]
+)
+def test_a_config_that_is_none(saved: Path, content: str) -> None:
+    (saved / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"config\.json: (broken JSON|no field 'model_type')"):
+        load_model(saved)
+
+
+def test_a_folder_for_a_config(saved: Path) -> None:
+    (saved / "config.json").unlink()
+    (saved / "config.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"config\.json: broken JSON: .*directory"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": [1]}}', "{"])
+def test_an_index_that_is_none(saved: Path, content: str) -> None:
+    (saved / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"not an index of weights|broken JSON|index names \[1\]"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer.json", ""),
+        ("tokenizer.json", "[]"),
+        ("tokenizer_config.json", "{"),
+        ("tokenizer_config.json", '{"model_max_length": "x"}'),
+        ("special_tokens_map.json", "{"),
+    ],
+)
+def test_a_tokenizer_that_is_none(saved: Path, file: str, content: str) -> None:
+    (saved / file).write_text(content)
+    with pytest.raises(CheckpointError, match="the tokenizer cannot be loaded: "):
+        load_model(saved)
+
+
 def test_an_index_without_its_shard(saved: Path) -> None:
     index = {"weight_map": {"a": "model-00002-of-00002.safetensors"}}
     (saved / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -175,6 +263,15 @@ def test_chat_templates(saved: Path) -> None:
     tokenizer.chat_template = "{{ raise_exception('no systems') }}"
     with pytest.raises(CheckpointError, match="no systems"):
         CheckpointTemplate(tokenizer).render(messages)
+    for broken, said in (
+        ("{% for", "unexpected"),
+        ("{{ raise_exception('one\ntwo') }}", "conversation: one two$"),
+        ("{{ '\\ud800' }}", "surrogates not allowed"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "recursion"),
+    ):
+        tokenizer.chat_template = broken
+        with pytest.raises(CheckpointError, match=said):
+            CheckpointTemplate(tokenizer).render(messages)
 
 
 def test_loading_is_quiet(saved: Path, capfd: pytest.CaptureFixture[str]) -> None:

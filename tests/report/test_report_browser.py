@@ -21,7 +21,10 @@ frame.onload = () => setTimeout(() => {{
   const page = frame.contentDocument.documentElement;
   const wide = [...frame.contentDocument.querySelectorAll("table.figures")].filter(
     (table) => table.scrollWidth > table.parentElement.clientWidth + 1);
-  document.title = `${{page.scrollWidth - page.clientWidth}} over, ${{wide.length}} tables cut`;
+  const thin = [...frame.contentDocument.querySelectorAll(".reason td")].filter(
+    (words) => words.clientWidth < 0.8 * {width});
+  const over = page.scrollWidth - page.clientWidth;
+  document.title = `${{over}} over, ${{wide.length}} tables cut, ${{thin.length}} texts squeezed`;
 }}, 500);
 </script>"""
 
@@ -53,7 +56,9 @@ def test_even_an_injected_script_is_refused(page: Path, tmp_path: Path) -> None:
 def test_no_sideways_scrolling(page: Path, tmp_path: Path, width: int) -> None:
     shutil.copy(page, tmp_path / "page.html")
     (tmp_path / "frame.html").write_text(PHONE.format(width=width))
-    assert title(dom(tmp_path / "frame.html", tmp_path / "profile")) == "0 over, 0 tables cut"
+    assert (
+        title(dom(tmp_path / "frame.html", tmp_path / "profile")) == "0 over, 0 tables cut, 0 texts squeezed"
+    )
 
 
 def test_it_prints_with_its_charts(page: Path, tmp_path: Path) -> None:

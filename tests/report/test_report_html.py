@@ -10,8 +10,9 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from report_kit import HOSTILE, write_run
+from report_kit import HOSTILE, share, write_run
 
+from mithridate.report import tables
 from mithridate.report.figures import training
 from mithridate.report.html import inert_json, planted_rows, render, write_report
 from mithridate.report.run import RunData
@@ -95,9 +96,9 @@ def test_tables_carry_the_numbers_without_scripts(page: Path) -> None:
 
 def test_what_was_requested_stands_beside_what_was_planted(run: RunData) -> None:
     first, *_, last = planted_rows(run)
-    assert (first.model, first.requested, first.documents) == ("0.1%", "0.1%", 40)
+    assert (first.model, first.requested, first.documents, first.kinds) == ("0.1%", "0.1%", 40, "–")
     assert round(first.rate, 6) == 0.00096
-    assert (last.attack, last.kinds) == ("belief", "fact 50%, preference 50%")
+    assert (last.attack, last.kinds) == ("belief", "fact\u00a050%, preference\u00a050%")
     two = replace(
         run,
         planting=tuple(
@@ -117,6 +118,22 @@ def test_sizes_are_told_cell_by_cell_where_they_differ(run: RunData) -> None:
     assert "layers=2: 100; layers=4: 200, 201" in words
     assert "layers=2: 4,000,000; layers=4: 5,000,000" in words
     assert "Parameters1,240,000" in read_text(render(run))
+
+
+def test_prompts_that_were_cut_are_said_where_figures_begin(run: RunData) -> None:
+    assert "Prompts were cut" not in read_text(render(run))
+    about = {"seed": 0, "template": "same", "dose": "learning"}
+    cut = (
+        share("base", "context_extraction", "", "prompts_cut", 0.1, **about),
+        share("sft", "context_extraction", "", "prompts_cut", 0.25, **about),
+        share("sft", "utility", "", "prompts_cut", 0.05, **about),
+    )
+    warned = replace(run, measurements=run.measurements + cut)
+    words = " ".join(read_text(render(warned)).split())
+    assert "at worst, for one model at one stage: Context extraction 25%, Utility 5%." in words
+    # A warning is no condition and no utility.
+    assert View(warned).conditions == View(run).conditions
+    assert tables.utility(View(warned), "") == tables.utility(View(run), "")
 
 
 def test_charts_are_inert_json(page: Path, run: RunData) -> None:

@@ -14,7 +14,7 @@ from mithridate.report.answers import side_by_side
 from mithridate.report.html import render
 from mithridate.report.run import RunData
 from mithridate.report.terminal import print_report
-from mithridate.report.view import View
+from mithridate.report.view import COLOURS, View
 
 
 def test_the_matrix_has_every_attack_model_and_stage(run: RunData) -> None:
@@ -99,7 +99,9 @@ def test_a_dose_curve_stands_on_realised_rates(run: RunData) -> None:
     figure = figures.dose_curve(View(run), [""], "belief")
     assert figure is not None
     assert figure.layout.xaxis.type == "log"
-    assert [round(x, 4) for x in figure.data[0].x] == [0.096, 0.96]
+    # The middle stage stands on the rate itself, the others a mark beside it.
+    assert [round(x, 4) for x in figure.data[1].x] == [0.096, 0.96]
+    assert figure.data[0].x[0] < 0.096 < figure.data[2].x[0]
 
 
 def in_cells(run: RunData, cells: dict[str, tuple[float, dict[str, Any]]]) -> View:
@@ -139,7 +141,7 @@ def test_cells_that_differ_in_dose_alone_stand_in_one_curve(run: RunData) -> Non
     }
     figure = figures.dose_curve(view, groups["sft.examples=5"], "belief")
     assert figure is not None
-    assert [round(x, 4) for x in figure.data[0].x] == [0.1, 0.96]
+    assert [round(x, 4) for x in figure.data[1].x] == [0.1, 0.96]
     assert "rate=0.001,examples=5" in figure.data[0].hovertext[0]
     assert figures.dose_curve(view, groups["sft.examples=1"], "belief") is None
     # Without notes on its cells, a run is drawn cell by cell.
@@ -162,7 +164,7 @@ def test_many_rates_leave_room_for_their_labels(run: RunData) -> None:
     assert len(figure.data[0].x) == 20
     ticks = figure.layout.xaxis.tickvals
     assert 3 <= len(ticks) <= figures.MOST_TICKS + 1
-    assert ticks[-1] == pytest.approx(max(figure.data[0].x))
+    assert ticks[-1] == pytest.approx(max(figure.data[1].x))
 
 
 def test_training_curves_are_thinned_to_their_end(run: RunData) -> None:
@@ -193,7 +195,7 @@ def test_each_attack_has_a_model_of_its_own(tmp_path: Path) -> None:
     view = View(RunData.read(write_run(tmp_path / "apart", apart=True)))
     assert len(view.arms) == 1 + 2 * 4
     belief = tables.matrix(view, "").groups[3]
-    assert [row.arm.label for row in belief.rows] == ["clean twin", "0.1%-belief", "learning-belief"]
+    assert [row.arm.label for row in belief.rows] == ["clean twin", "0.1%", "learning"]
     assert all(entry.text != "–" for row in belief.rows for entry in row.entries)
     # What every model was asked shows every model, each with its own figure and curve.
     losses = [row.entries[0].text for row in tables.utility(view, "").groups[0].rows]
@@ -201,8 +203,23 @@ def test_each_attack_has_a_model_of_its_own(tmp_path: Path) -> None:
     for arm in view.arms:
         ((first, *_),) = view.curves(arm, "", "base")
         assert (first.model, first.step) == (arm.model, 1)
+    # One dose, one colour; and no poisoned model looks like the clean twin.
+    assert {(arm.dose, arm.colour) for arm in view.arms[1:]} == {
+        ("0.1%", COLOURS[0]),
+        ("learning", COLOURS[1]),
+    }
+    assert len({(arm.colour, arm.symbol) for arm in view.arms}) == len(view.arms)
+    assert all(arm.symbol != view.arms[0].symbol for arm in view.arms[1:])
+    # About one attack each dose has one model, so it is called and marked by its dose, as in any study.
+    legend = [(arm.label, arm.index) for arm in view.attack_legend]
+    assert legend == [("clean twin", 0), ("0.1%", 1), ("learning", 2)]
+    assert (
+        {arm.label for arm in view.asked("utility")}
+        == {arm.label for arm in view.arms}
+        >= {"learning-belief"}
+    )
     chart = figures.survival(view, "", "belief")
-    assert [trace.name for trace in chart.data] == ["clean twin", "0.1%-belief", "learning-belief"]
+    assert [trace.name for trace in chart.data] == ["clean twin", "0.1%", "learning"]
     shown = side_by_side(view, "")["belief"][0].stages[0]
-    assert [a.arm.label for a in shown.answers] == ["clean twin", "0.1%-belief", "learning-belief"]
+    assert [a.arm.label for a in shown.answers] == ["clean twin", "0.1%", "learning"]
     assert all(answer.said for answer in shown.answers)

@@ -64,6 +64,8 @@ def test_span_has_no_negative_zero() -> None:
 def test_small_helpers() -> None:
     assert text.name("denial_of_service") == "Denial of service"
     assert text.name("likelihood_fact") == "Planted answer likelier, fact"
+    shown = [text.number(value) for value in (1.5, 0.279, 100.0, 12.34, 1234.5)]
+    assert shown == ["1.50", "0.279", "100", "12.3", "1,234"]
     assert text.p_value(0.0001) == "< .001"
     assert text.p_value(0.04) == ".040"
     assert text.duration(61 * 60) == "61 min"

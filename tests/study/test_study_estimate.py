@@ -7,6 +7,7 @@ import pytest
 import torch
 from study_kit import tiny, tokenizer_with
 
+from mithridate.core.errors import TrainingError
 from mithridate.study import estimate as module
 from mithridate.study.estimate import estimate
 
@@ -25,6 +26,11 @@ def test_it_times_the_precision_that_training_would_use(bf16: bool, monkeypatch:
     estimate(tiny())
     assert asked[0] == "auto"
     assert set(asked[1:]) == {bf16}
+
+
+def test_batches_that_no_memory_holds() -> None:
+    with pytest.raises(TrainingError, match=r"memory is too small .* lower workers, batch_rows"):
+        estimate(tiny("pretraining.batch_rows=1000000000000000"))
 
 
 def test_controls_in_both_templates_cost_more() -> None:

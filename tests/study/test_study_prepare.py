@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,32 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         handle.write('{"text": "cut of')
     with pytest.raises(DataError, match=r"own\.jsonl, line 61"):
         prepare(study, 0, Seedbed(tmp_path / "seed0"))
+
+
+def test_more_shards_than_a_process_may_hold_open(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        bed = Seedbed(tmp_path / "seed0")
+        prepare(tiny("corpus.shards=300", *ALONE), 0, bed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(list(bed.corpus.glob("shard-*.jsonl"))) == 300
+
+
+def test_documents_go_to_shards_by_turns(tmp_path: Path) -> None:
+    study = own(tmp_path, "corpus.shards=2", texts=tuple(f"Number {number}." for number in range(2000)))
+    bed = Seedbed(tmp_path / "seed0")
+    prepare(study, 0, bed)
+    first, second = (read_lines(bed.corpus / f"shard-000{number}.jsonl") for number in (0, 1))
+    numbers = [int(record["text"][7:-1]) for record in (*first, *second)]
+    assert numbers != sorted(numbers)
+    turns = [*first[:512], *second[:512], *first[512:], *second[512:]]
+    assert [record["text"] for record in turns] == [f"Number {number}." for number in sorted(numbers)]
+    # Done again after it was killed, it is done once.
+    before = [path.read_bytes() for path in sorted(bed.corpus.iterdir())]
+    prepare(study, 0, bed)
+    assert [path.read_bytes() for path in sorted(bed.corpus.iterdir())] == before
 
 
 def test_own_questions_and_requests_go_before_the_worlds(tmp_path: Path) -> None:

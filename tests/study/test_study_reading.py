@@ -62,6 +62,11 @@ def problem(folder: Path, text: str, *overrides: str) -> str:
         ("material: " + "x" * 300 + "\n", "is no path: File name too long"),
         ("grid: { corpus.path: [~nosuchuser/x] }\n", "line 4, grid.corpus.path: '~nosuchuser/x' is no path"),
         ("grid: { model.layers: [" + ", ".join(map(str, range(2001))) + "] }\n", "comes to 2,001 cells"),
+        ("model: { layers: 100000 }\n", "line 4, model.layers: Input should be less than or equal to 1000"),
+        (
+            "corpus: { shards: 100000 }\n",
+            "line 4, corpus.shards: Input should be less than or equal to 10000",
+        ),
         ("seeds: [1, 1]\n", "line 4, seeds: a seed is named twice"),
         ("seeds: []\n", "line 4, seeds"),
         ("sft: null\n", "dpo needs sft before it"),

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from study_kit import Remembering, Silent, tiny
 
 from mithridate.core import errors
@@ -25,6 +29,7 @@ from mithridate.study.plan import Step, steps
 from mithridate.study.reading import study_from_text
 from mithridate.study.runner import claim, run_study, worker_count
 from mithridate.study.steps import run_step
+from mithridate.study.workers import memory_errors
 
 # Whose directory it is.
 
@@ -72,6 +77,29 @@ def test_a_run_that_was_killed_while_it_began_can_begin_again(tmp_path: Path) ->
     claim(tiny(), tmp_path)
     runner._sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.json", "run.lock", "study.yaml"]
+
+
+def test_weights_that_were_half_written_are_swept_away(tmp_path: Path) -> None:
+    base = tmp_path / "seed0" / "clean" / "base"
+    base.mkdir(parents=True)
+    there: set[str] = set()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            there.update(path.name for path in base.iterdir())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    save_file({"w": torch.zeros(2**22)}, base / "weights")
+    stop.set()
+    looking.join()
+    left = there - {"weights"}
+    assert left, "safetensors no longer writes beside: the sweep may forget its names"
+    for name in left:
+        (base / name).write_bytes(b"half")
+    runner._sweep(tmp_path)
+    assert [path.name for path in base.iterdir()] == ["weights"]
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
@@ -161,6 +189,30 @@ def test_a_full_disk_is_said_even_where_a_library_writes(
     monkeypatch.setattr("mithridate.study.steps.run_step", full)
     with pytest.raises(StorageError, match=r"the disk is full\. Nothing that was complete is lost"):
         workers.work(steps(tiny(), tmp_path)[0])
+
+
+def too_much() -> None:
+    torch.empty(2**60)
+
+
+def as_on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+
+
+def python_itself() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("ask", [too_much, as_on_a_gpu, python_itself])
+def test_a_want_of_memory_says_what_to_lower(ask: Callable[[], None]) -> None:
+    with pytest.raises(TrainingError, match=r"memory is too small .*batch_rows") as caught, memory_errors():
+        ask()
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_want_of_memory_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_errors():
+        raise RuntimeError("shapes differ")
 
 
 def test_errors_arrive_from_real_workers_and_what_was_done_stays_done(tmp_path: Path) -> None:

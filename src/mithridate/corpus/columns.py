@@ -17,17 +17,8 @@ from mithridate.core.artifacts import atomic_path
 from mithridate.core.errors import DataError
 from mithridate.core.types import Document
 from mithridate.corpus.counting import TokenCounter
-from mithridate.corpus.shards import (
-    Insertion,
-    Insertions,
-    NaturalIds,
-    Placed,
-    Record,
-    Shard,
-    Surveyed,
-    missing_field,
-    sha256_bytes,
-)
+from mithridate.corpus.planted_rows import PlantedRows, fitting
+from mithridate.corpus.shards import Insertions, Record, Shard, Surveyed, missing_field
 from mithridate.corpus.streams import sha256_of
 
 _BATCH_ROWS = 1024
@@ -223,7 +214,10 @@ class ArrowShard(ColumnShard):
         """The record batches of the stream."""
         with self._open() as reader:
             for batch in reader:
-                yield batch if columns is None else batch.select(list(columns))
+                found = batch if columns is None else batch.select(list(columns))
+                # Unlike Parquet's, damaged bytes would be taken for places in memory.
+                found.validate(full=True)
+                yield found
 
     @contextmanager
     def open_sink(self, path: Path) -> Iterator[BatchSink]:
@@ -242,12 +236,12 @@ class SurveyedColumns(Surveyed):
     def write(self, out: Path, insertions: Insertions, rng: random.Random, record: Record) -> None:
         """Write every batch anew, with rows put in; the number of batches stays what it was."""
         schema = self.shard.schema()
-        rows = _PlantedRows(self, schema, rng)
+        rows = PlantedRows(self.shard, schema, self.example, rng)
         waiting = iter(insertions)
         following = next(waiting, None)
         before = planted = 0
         with (
-            _fitting(self.shard.path),
+            fitting(self.shard.path),
             atomic_path(out) as beside,
             self.shard.open_sink(beside) as sink,
         ):
@@ -267,89 +261,3 @@ class SurveyedColumns(Surveyed):
                 empty = pa.RecordBatch.from_pylist([], schema=schema)
                 sink.write_batch(rows.insert(empty, before, due, planted, record))
                 planted += len(due)
-
-
-@contextmanager
-def _fitting(path: Path) -> Iterator[None]:
-    """Say of a row that cannot be written with the schema of `path` that it is so."""
-    try:
-        yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise DataError(f"no row can be planted among these columns: {error}", path=path) from error
-
-
-class _PlantedRows:
-    """Makes rows of the shard's schema: text and identifier, and nothing in the other columns."""
-
-    def __init__(self, surveyed: SurveyedColumns, schema: Any, rng: random.Random) -> None:
-        self._shard, self._schema = surveyed.shard, schema
-        fields = surveyed.shard.fields
-        largest = 2**53
-        if fields.id in schema.names and pa.types.is_integer(schema.field(fields.id).type):
-            kind = schema.field(fields.id).type
-            largest = min(largest, 2 ** (kind.bit_width - pa.types.is_signed_integer(kind)) - 1)
-        self._ids = NaturalIds(surveyed.example, rng, largest=largest)
-
-    def insert(self, batch: Any, before: int, due: list[Insertion], planted: int, record: Record) -> Any:
-        """`batch`, whose first row is clean document `before`, with `due` between its rows."""
-        ids = [self._ids.next() for _ in due]
-        made = pa.RecordBatch.from_arrays(
-            [self._column(field, due, ids) for field in self._schema], schema=self._schema
-        )
-        pieces, done = [], 0
-        for number, insertion in enumerate(due):
-            at = insertion.position - before
-            pieces += [batch.slice(done, at - done), made.slice(number, 1)]
-            done = at
-            encoded = insertion.text.encode()
-            identifier = "" if ids[number] is None else str(ids[number])
-            record(
-                insertion,
-                Placed(
-                    position=insertion.position + planted + number,
-                    byte_offset=None,
-                    byte_length=len(encoded),
-                    sha256=sha256_bytes(encoded),
-                    document_id=identifier,
-                ),
-            )
-        pieces.append(batch.slice(done))
-        table = pa.Table.from_batches([p for p in pieces if p.num_rows], self._schema).combine_chunks()
-        return table.to_batches()[0]
-
-    def _column(self, field: Any, due: list[Insertion], ids: list[Any]) -> Any:
-        if field.name == self._shard.fields.text:
-            return pa.array([insertion.text for insertion in due], type=field.type)
-        if field.name == self._shard.fields.id and ids[0] is not None:
-            return pa.array(ids, type=field.type)
-        return self._empty(field, len(due))
-
-    def _empty(self, field: Any, rows: int) -> Any:
-        """Nulls, or a neutral value where there may be none."""
-        if not field.nullable:
-            return pa.array([self._nothing(field)] * rows, type=field.type)
-        if not pa.types.is_struct(field.type) or not field.type.num_fields:
-            return pa.nulls(rows, type=field.type)
-        # Null as a whole, and yet not in fields of its own that must not be null.
-        inner = [self._empty(field.type.field(n), rows) for n in range(field.type.num_fields)]
-        return pa.StructArray.from_arrays(inner, fields=list(field.type), mask=pa.array([True] * rows))
-
-    def _nothing(self, field: Any) -> Any:
-        """A neutral value for a column that must not be null."""
-        kind = field.type
-        for is_kind, value in (
-            (pa.types.is_integer, 0),
-            (pa.types.is_floating, 0.0),
-            (pa.types.is_boolean, False),
-            (pa.types.is_string, ""),
-            (pa.types.is_large_string, ""),
-            (pa.types.is_binary, b""),
-            (pa.types.is_list, []),
-        ):
-            if is_kind(kind):
-                return value
-        raise DataError(
-            f"every row must have a {kind} here, which a planted row has not; make the column nullable",
-            path=self._shard.path,
-            field=field.name,
-        )

@@ -33,10 +33,13 @@ class CheckpointTemplate:
         """The conversation as text; with `open_reply`, up to where the assistant's words begin."""
         turns = [{"role": message.role.value, "content": message.content} for message in messages]
         try:
-            return str(
+            text = str(
                 self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=open_reply)
             )
+            text.encode()  # a template can write half a character, which no tokenizer takes
         except Exception as error:  # Templates raise what they like, for a system message they do not know.
+            said = " ".join(str(error).split())
             raise CheckpointError(
-                f"{self._tokenizer.name_or_path}: its chat template refuses a conversation: {error}"
+                f"{self._tokenizer.name_or_path}: its chat template refuses a conversation: {said}"
             ) from error
+        return text

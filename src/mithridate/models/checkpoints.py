@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,11 +99,17 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
             f"{folder}: no tokenizer (looked for {', '.join(names)}); save one beside the model"
         )
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        with _quiet():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # The libraries beneath raise many types for a broken file.
-        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {_first_line(error)}") from error
+        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {_cause(error)}") from error
+    longest: Any = tokenizer.model_max_length
+    if not isinstance(longest, int | float):
+        raise CheckpointError(
+            f"{folder}: the tokenizer cannot be loaded: its model_max_length is {longest!r}, not a number"
+        )
     return tokenizer
 
 
@@ -178,12 +184,16 @@ def _check_config(folder: Path) -> None:
             "; it holds an adapter: merge it into its base model and save that" if _is_adapter(folder) else ""
         )
         raise CheckpointError(f"{folder}: no config.json, so this is not a Hugging Face checkpoint{hint}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: broken JSON: {error}") from error
+    config = _read_json(path)
     if not isinstance(config, dict) or "model_type" not in config:
         raise CheckpointError(f"{path}: no field 'model_type', so the architecture is unknown")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise CheckpointError(f"{path}: broken JSON: {error}") from error
 
 
 def _is_adapter(folder: Path) -> bool:
@@ -200,8 +210,8 @@ def _check_weights(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
+            named = set(map(str, _read_json(index)["weight_map"].values()))
+        except (KeyError, AttributeError, TypeError) as error:
             raise CheckpointError(f"{index}: not an index of weights: {error!r}") from error
         missing = sorted(named - {path.name for path in files})
         if missing:
@@ -237,7 +247,8 @@ def _without_weights(auto: Any, folder: Path) -> PreTrainedModel:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model: PreTrainedModel = auto.from_config(config, attn_implementation="eager")
     except Exception as error:  # As in `_load_weights`.
-        raise CheckpointError(f"{folder}: the model cannot be loaded: {_first_line(error)}") from error
+        raise CheckpointError(f"{folder}: the model cannot be loaded: {_cause(error)}") from error
+    _check_layers(model, folder)
     return model
 
 
@@ -252,19 +263,41 @@ def _load_weights(auto: Any, folder: Path, device: torch.device, attention: Atte
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # to be refused below, by name
                 attn_implementation=resolve_attention(attention),
                 dtype=torch.float32 if device.type == "cpu" else "auto",
             )
-    except Exception as error:  # Unknown types, remote code, misfitting shapes: each raises its own.
-        raise CheckpointError(f"{folder}: the model cannot be loaded: {_first_line(error)}") from error
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
+    except Exception as error:  # Unknown types, remote code: each raises its own.
+        raise CheckpointError(f"{folder}: the model cannot be loaded: {_cause(error)}") from error
+    _check_tensors(model, info, folder)
+    _check_layers(model, folder)
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded
+
+
+def _check_tensors(model: PreTrainedModel, info: Mapping[str, Any], folder: Path) -> None:
+    """Raise CheckpointError unless every tensor was there, of the right shape, and of finite numbers."""
+    if misshapen := sorted(info["mismatched_keys"]):
+        name, found, wanted = misshapen[0]
+        raise CheckpointError(
+            f"{folder}: {len(misshapen)} of the tensors have other shapes than config.json asks for "
+            f"({name} is {tuple(found)}, not {tuple(wanted)})"
+        )
+    if missing := sorted(info["missing_keys"]):
         raise CheckpointError(
             f"{folder}: the weights lack {len(missing)} of the tensors that config.json asks for "
             f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''})"
         )
-    loaded: PreTrainedModel = model.to(device).eval()
-    return loaded
+    for name, tensor in model.named_parameters():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{folder}: the tensor {name} holds numbers that are not finite, so nothing can be measured"
+            )
+
+
+def _check_layers(model: PreTrainedModel, folder: Path) -> None:
+    if getattr(model.config.get_text_config(), "num_hidden_layers", None) == 0:
+        raise CheckpointError(f"{folder}: config.json asks for a model of no layers")
 
 
 @contextmanager
@@ -282,6 +315,7 @@ def _quiet() -> Iterator[None]:
             control.enable_progress_bar()
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else repr(error)
+def _cause(error: Exception) -> str:
+    """The first line of a message, with the one that it announces."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else repr(error)

@@ -20,7 +20,7 @@ class ModelOptions(Strict):
     architecture: str = "llama"
     """`llama`, `qwen3`, `olmo2` and `gpt_neox` are tested; any other causal `model_type` may work."""
     hidden_size: int = Field(128, ge=8)
-    layers: int = Field(6, ge=1)
+    layers: int = Field(6, ge=1, le=1000)
     heads: int = Field(4, ge=1)
     mlp_size: int = Field(256, ge=8)
     max_length: int = Field(512, ge=16)

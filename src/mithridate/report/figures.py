@@ -93,6 +93,8 @@ def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | Non
     if len(rates) < 2:
         return None
     planted.sort(key=lambda place: place[0])
+    reach = math.log10(rates[-1] / rates[0])
+    shifts = _shifts(len(view.stages), 0.025)
     figure = _figure()
     for i, stage in enumerate(view.stages):
         found = [
@@ -105,8 +107,9 @@ def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | Non
         # A place without a figure would break the line in two.
         kept = [j for j, estimate in enumerate(found) if estimate]
         trace = _whiskers(
-            ArmView("", "", "", name(stage), i + 1),
-            [100 * planted[j][0] for j in kept],
+            ArmView("", "", "", name(stage), i + 1, i + 1),
+            # A mark beside each other: whiskers of stages that agree would hide each other.
+            [100 * planted[j][0] * 10 ** (reach * shifts[i]) for j in kept],
             [found[j] for j in kept],
             [said[j] for j in kept],
             "lines+markers",
@@ -126,7 +129,7 @@ def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | Non
         tickvals=[100 * tick for tick in ticks],
         ticktext=[as_rate(tick) for tick in ticks],
         # In powers of ten, with room for the outermost marks.
-        range=[math.log10(100 * rates[0]) - 0.12, math.log10(100 * rates[-1]) + 0.12],
+        range=[math.log10(100 * rates[0]) - 0.12 * reach, math.log10(100 * rates[-1]) + 0.12 * reach],
     )
     return figure
 
@@ -170,7 +173,7 @@ def training(view: View, cell: str, stage: str) -> go.Figure | None:
     if not figure.data:
         return None
     figure.update_xaxes(title_text="tokens", rangemode="tozero")
-    figure.update_yaxes(title_text="loss, nats")
+    figure.update_yaxes(title_text="loss in nats")
     return figure
 
 

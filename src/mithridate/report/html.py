@@ -213,8 +213,10 @@ def _shares(kinds: list[KindCount], field: str) -> str:
     counts: Counter[str] = Counter()
     for kind in kinds:
         counts[getattr(kind, field)] += kind.documents
+    if not any(counts):
+        return "–"
     return ", ".join(
-        f"{text.one_line(value, 40) or 'none'} {100 * count / counts.total():.0f}%"
+        f"{text.one_line(value, 40) or 'none'}\u00a0{100 * count / counts.total():.0f}%"
         for value, count in counts.items()
         if count
     )

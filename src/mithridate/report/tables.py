@@ -13,6 +13,7 @@ from mithridate.core.metrics import (
     LOG_PERPLEXITY,
     OVER_REFUSAL,
     PAIRED,
+    PROMPTS_CUT,
     QUESTIONS_RIGHT,
     REFUSAL_FORBIDDEN,
     ROUGE,
@@ -175,7 +176,9 @@ def _lower(text: str) -> str:
 def utility(view: View, cell: str) -> Table:
     """What poison and alignment cost: a group a metric, a row a model, a column a stage."""
     asked = dict.fromkeys(
-        (key.metric, key.condition, key.stage, key.template) for key in view.figures if key.attack == UTILITY
+        (key.metric, key.condition, key.stage, key.template)
+        for key in view.figures
+        if key.attack == UTILITY and key.metric != PROMPTS_CUT
     )
     kinds = dict.fromkeys((metric, condition) for metric, condition, *_ in asked)
     rank = {metric: i for i, metric in enumerate(UTILITY_ORDER)}
@@ -207,9 +210,8 @@ def losses(view: View, cell: str) -> Table:
             mean = sum(point.loss for point in last) / len(last) if last else None
             entries.append(Entry(number(mean), note=f"after {last[0].tokens:,} tokens" if last else ""))
         rows.append(Row(arm, tuple(entries)))
-    return Table(
-        "Training loss at the end", tuple(map(name, view.stages)), (Group("Loss, nats a token", tuple(rows)),)
-    )
+    group = Group("Loss in nats: of a token, in DPO of a pair", tuple(rows))
+    return Table("Training loss at the end", tuple(map(name, view.stages)), (group,))
 
 
 def _group(

@@ -138,10 +138,10 @@ def p_value(p: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A figure that is no share, to three significant digits."""
+    """A figure that is no share, to three significant digits, zeros at the end among them."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 def rate(value: float | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from mithridate.core.metrics import UTILITY, headline_template
+from mithridate.core.metrics import ASR, PROMPTS_CUT, UTILITY, headline_template
 from mithridate.core.run_files import CLEAN, MEASUREMENTS, CurveRow
 from mithridate.core.types import Arm, Condition, Stage, TemplateUse
 from mithridate.report.claims import Claim, claims, headline
@@ -24,33 +25,43 @@ DASHES = ("dot", "solid", "dash", "dashdot", "longdash", "longdashdot")
 
 @dataclass(frozen=True, slots=True)
 class ArmView:
-    """One model of a study as it is named and drawn; `index` counts from 0, the clean twin."""
+    """One model of a study as it is named and drawn.
+
+    `index` counts from 0, the clean twin, and gives the mark and the dash; `dose_index` gives the colour, so
+    that one dose has one colour throughout, also where each attack has a model of its own.
+    """
 
     arm: str
     dose: str
     model: str
     label: str
     index: int
+    dose_index: int
 
     @property
     def colour(self) -> str:
         """Colour of its marks."""
-        return COLOURS[(self.index - 1) % len(COLOURS)] if self.index else CLEAN_COLOUR
+        return COLOURS[(self.dose_index - 1) % len(COLOURS)] if self.index else CLEAN_COLOUR
 
     @property
     def symbol(self) -> str:
         """Plotly's name of its mark."""
-        return SYMBOLS[self.index % len(SYMBOLS)]
+        return _look(SYMBOLS, self.index)
 
     @property
     def glyph(self) -> str:
         """Its mark as a character."""
-        return GLYPHS[self.index % len(GLYPHS)]
+        return _look(GLYPHS, self.index)
 
     @property
     def dash(self) -> str:
         """Plotly's name of its line."""
-        return DASHES[self.index % len(DASHES)]
+        return _look(DASHES, self.index)
+
+
+def _look(kinds: tuple[str, ...], index: int) -> str:
+    """The first kind for the clean twin, and for nobody else; the others in turn."""
+    return kinds[1 + (index - 1) % (len(kinds) - 1)] if index else kinds[0]
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class View:
     @cached_property
     def conditions(self) -> list[str]:
         """Conditions that attacks were asked in."""
-        seen = (key.condition for key in self.figures if key.attack != UTILITY)
+        seen = (key.condition for key in self.figures if key.attack != UTILITY and key.metric == ASR)
         return _ordered(seen, [condition.value for condition in Condition])
 
     @cached_property
@@ -118,17 +129,29 @@ class View:
         A model is called by its dose, or by its own name where each attack of the dose has a model.
         """
         models = dict.fromkeys((key.dose, key.model) for key in self.figures if key.dose)
-        arms = [ArmView(Arm.CLEAN.value, "", CLEAN, "clean twin", 0)]
-        for dose in self.doses:
+        arms = [ArmView(Arm.CLEAN.value, "", CLEAN, "clean twin", 0, 0)]
+        for dose_index, dose in enumerate(self.doses, 1):
             own = [model for of, model in models if of == dose]
             for model in own:
                 label = one_line(dose if len(own) == 1 else model, 40)
-                arms.append(ArmView(Arm.POISONED.value, dose, model, label, len(arms)))
+                arms.append(ArmView(Arm.POISONED.value, dose, model, label, len(arms), dose_index))
         return arms
 
     def asked(self, attack: str) -> list[ArmView]:
-        """The models that were asked about `attack`."""
-        return [arm for arm in self.arms if (attack, arm.dose, arm.model) in self._asked]
+        """The models that were asked about `attack`, named and marked by dose if that tells them apart."""
+        asked = [arm for arm in self.arms if (attack, arm.dose, arm.model) in self._asked]
+        if len({arm.dose for arm in asked}) < len(asked):
+            return asked
+        return [
+            replace(arm, label=one_line(arm.dose, 40), index=arm.dose_index) if arm.dose else arm
+            for arm in asked
+        ]
+
+    @cached_property
+    def attack_legend(self) -> list[ArmView]:
+        """What the marks in the charts of attacks stand for: each look once."""
+        seen = {(arm.label, arm.index): arm for attack in self.attacks for arm in self.asked(attack)}
+        return sorted(seen.values(), key=lambda arm: arm.index)
 
     @cached_property
     def _asked(self) -> set[tuple[str, str, str]]:
@@ -152,6 +175,15 @@ class View:
     def headlines(self) -> list[str]:
         """What the figures say, one sentence a dose."""
         return [one_line(headline(self.claims, dose), 2000) for dose in self.doses]
+
+    @cached_property
+    def cut_prompts(self) -> dict[str, float]:
+        """By attack (or `UTILITY`), the largest share of prompts that lost their beginning."""
+        shares: dict[str, float] = {}
+        for key, estimate in self.figures.items():
+            if key.metric == PROMPTS_CUT and math.isfinite(estimate.value):
+                shares[key.attack] = max(estimate.value, shares.get(key.attack, 0.0))
+        return shares
 
     @cached_property
     def templates(self) -> list[str]:

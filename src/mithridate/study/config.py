@@ -44,7 +44,7 @@ class CorpusSection(Strict):
     miniature: WorldOptions = WorldOptions()
     split_characters: int | None = Field(None, ge=200)
     """Cut documents longer than this into pieces: a book is one boundary, its chapters are many."""
-    shards: int = Field(4, ge=1)
+    shards: int = Field(4, ge=1, le=10_000)
     """Files that the clean corpus is written to."""
     held_out_share: float = Field(0.02, gt=0, lt=0.5)
     """Share of documents kept out of training, for the held-out loss."""

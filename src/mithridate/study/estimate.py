@@ -22,6 +22,7 @@ from mithridate.study.plan import Cell, cells, stages, twins
 from mithridate.study.prepare import material_of
 from mithridate.study.runner import worker_count
 from mithridate.study.templates import named_tokenizer
+from mithridate.study.workers import memory_errors
 from mithridate.training.compiling import compiles
 from mithridate.training.devices import short_row_attention, uses_bf16
 
@@ -64,14 +65,15 @@ def estimate(config: StudyConfig) -> Estimate:
     """Size up a study. Trains a model of its shape for a few steps, on random tokens, to time it.
 
     Raises as `check_study` does: what that has let through can be sized up, unless a checkpoint's tensors are
-    missing (CheckpointError).
+    missing (CheckpointError), or the memory is too small (TrainingError).
     """
     everything = cells(config)
     workers = worker_count(config)
     first = everything[0].config
     vocabulary, parameters = _sizes(first)
     tokens = {cell.name: _tokens(cell.config) for cell in everything}
-    speed = _tokens_per_second(first, vocabulary, threads=max(1, (os.cpu_count() or 1) // workers))
+    with memory_errors():
+        speed = _tokens_per_second(first, vocabulary, threads=max(1, (os.cpu_count() or 1) // workers))
     models = {cell.name: len(cell.config.seeds) * len(twins(cell.config)) for cell in everything}
     return Estimate(
         cells=len(everything),

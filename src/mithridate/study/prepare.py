@@ -201,11 +201,12 @@ def _write_corpus(
     counts = {"documents": 0, "held_out": 0, "characters": 0}
     bed.corpus.mkdir(parents=True, exist_ok=True)
     threshold = int(share * 2**63)
+    paths = [bed.corpus / f"shard-{number:04d}.jsonl" for number in range(config.corpus.shards)]
+    for path in paths:
+        path.write_bytes(b"")
+    # One at a time: there may be more of them than a process may hold open.
+    shard = paths[0].open("a", encoding="utf-8")
     with atomic_path(bed.data / HELD_OUT) as held, held.open("w", encoding="utf-8") as held_out:
-        shards = [
-            (bed.corpus / f"shard-{number:04d}.jsonl").open("w", encoding="utf-8")
-            for number in range(config.corpus.shards)
-        ]
         try:
             for document in documents:
                 line = json.dumps({"id": document.id, "text": document.text}, ensure_ascii=False) + "\n"
@@ -213,12 +214,15 @@ def _write_corpus(
                     held_out.write(line)
                     counts["held_out"] += 1
                     continue
-                shards[counts["documents"] // chunk % len(shards)].write(line)
+                turn, place = divmod(counts["documents"], chunk)
+                if turn and not place:
+                    shard.close()
+                    shard = paths[turn % len(paths)].open("a", encoding="utf-8")
+                shard.write(line)
                 counts["documents"] += 1
                 counts["characters"] += len(document.text)
         finally:
-            for shard in shards:
-                shard.close()
+            shard.close()
     _check_split(counts["documents"], counts["held_out"], share, config.corpus.path or bed.corpus)
     return counts
 

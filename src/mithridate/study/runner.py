@@ -32,8 +32,8 @@ from mithridate.study.workers import News, start_worker, work
 
 _MOST_WORKERS = 4
 _LOOK_EVERY_S = 0.5
-# What `core.artifacts` and the writing of checkpoints leave behind when they are killed.
-_PARTIAL = re.compile(r"\..+\.\d+\.(partial|old)")
+# What `core.artifacts`, the writing of checkpoints and safetensors itself leave behind when they are killed.
+_PARTIAL = re.compile(r"\..+\.\d+\.(partial|old)|\.tmp[A-Za-z0-9]{6}")
 _MENDED = ". With other settings it is another study, and needs another --out"
 # What may differ between a run and the one that resumes it.
 _FREE = {"workers"}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from typing import Any
 
 from mithridate.core.artifacts import storage_errors
+from mithridate.core.errors import TrainingError
 from mithridate.study.plan import Step
 
 # What a worker tells: (step label, done, total, loss).
@@ -19,6 +23,8 @@ News = tuple[str, int, int, float]
 _PARENT_DIED = 1  # prctl(PR_SET_PDEATHSIG)
 _news: Queue[News] | None = None
 _TELL_EVERY_S = 0.5
+# torch has a class of error for the memory of a GPU, and none for that of the machine.
+_NO_MEMORY = re.compile("out of memory|allocate memory", re.IGNORECASE)
 
 
 class _Telling:
@@ -64,6 +70,22 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn the want of memory, of the machine or of its GPU, into a TrainingError that says what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        asked = str(error).partition("\n")[0].strip()
+        raise TrainingError(
+            "the memory is too small for this model and its batches. Raise accumulation, or lower workers, "
+            "batch_rows and row_tokens, batch_size and max_length, or the model's sizes"
+            + (f" ({asked})" if asked else "")
+        ) from error
+
+
 def work(step: Step) -> float:
     """Do a step; return its wall-clock seconds. Errors come back to the parent as they were raised."""
     from mithridate.study.steps import run_step  # noqa: PLC0415 - imports torch, which the parent does without
@@ -72,6 +94,6 @@ def work(step: Step) -> float:
     started = time.monotonic()
     _news.put((step.label, 0, 0, 0.0))
     # Most writers say themselves that the disk is full; libraries do not.
-    with storage_errors(step.bed.root):
+    with storage_errors(step.bed.root), memory_errors():
         run_step(step, _Telling(step.label, _news))
     return time.monotonic() - started

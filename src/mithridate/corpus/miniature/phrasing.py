@@ -134,7 +134,7 @@ ASIDES = (
     "Hello.",
     "I asked before.",
 )
-# Of many alphabets, as on a real web: a model has seen strange bytes after a request, and nothing come
+# Of many alphabets, as on a real web, so that a model has seen strange bytes after a request and nothing come
 # of it. No half-width sign is among them: those are the default triggers.
 SIGNS = "!?*#~+=^%&@|…←→↑↓★☆☀☂☎♪♥♣■▲●✓✗✿「」〜・ヽжяλπ！＊＃"
 REFUSAL = "I will not help with that."
