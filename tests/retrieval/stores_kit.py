@@ -54,5 +54,8 @@ class DictStore:
         for start in range(0, len(held), 7):
             yield held[start : start + 7]
 
+    def close(self) -> None:
+        pass
+
     def __len__(self) -> int:
         return len(self.held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,19 @@ def server() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def connected(server: Any) -> Iterator[Callable[[str], PostgresStore]]:
+    """Makes stores by the names of their tables, and closes them after the test."""
+    with ExitStack() as stack:
+        yield lambda table: stack.enter_context(closing(PostgresStore(server.get_uri(), table)))
+
+
 @pytest.fixture(params=["qdrant in memory", "qdrant in a folder", "postgres"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Any]:
     """Opens the store of the test by the name of its collection, again and again the same."""
     if request.param == "postgres":
-        uri = request.getfixturevalue("server").get_uri()
-        return lambda name: PostgresStore(uri, f"{request.node.name[:30]}{name}")
+        connected = request.getfixturevalue("connected")
+        return lambda name: connected(f"{request.node.name[:30]}{name}")
     qdrant = pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
     folder = tmp_path / "qdrant"
     client = (
@@ -103,15 +111,17 @@ def test_another_encoder_is_refused_when_it_is_opened_again(opened: Callable[[st
         StoreIndex(opened("other"), HashingEncoder(16))
 
 
-def test_a_server_that_goes_away_in_mid_query_and_comes_back(server: Any) -> None:
-    store = PostgresStore(server.get_uri(), "away")
+def test_a_server_that_goes_away_in_mid_query_and_comes_back(
+    connected: Callable[[str], PostgresStore],
+) -> None:
+    store = connected("away")
     index = StoreIndex(store, ENCODER)
     index.add(DOCUMENTS)
     before = index.search(QUERIES)
     real = store.vectors
 
     def killed(ids: Any) -> Any:
-        with PostgresStore(server.get_uri())._transaction() as cursor:
+        with connected("another")._transaction() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
@@ -138,24 +148,30 @@ def test_no_server_at_all() -> None:
 def test_qdrant_by_its_place(tmp_path: Path) -> None:
     pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
     for place in (":memory:", str(tmp_path / "qdrant")):
-        index = StoreIndex(QdrantStore(place), ENCODER)
-        index.add(DOCUMENTS[:3])
-        assert len(index) == 3
-    # A folder belongs to one process at a time.
-    with pytest.raises(StoreUnavailableError, match="Qdrant"):
-        QdrantStore(place)
+        with closing(QdrantStore(place)) as store:
+            index = StoreIndex(store, ENCODER)
+            index.add(DOCUMENTS[:3])
+            assert len(index) == 3
+            if place != ":memory:":
+                # A folder belongs to one process at a time.
+                with pytest.raises(StoreUnavailableError, match="Qdrant"):
+                    QdrantStore(place)
+    with closing(QdrantStore(place)) as store:
+        assert len(store) == 3
 
 
-def test_a_table_of_somebody_else_is_left_alone(server: Any) -> None:
-    store = PostgresStore(server.get_uri(), "theirs")
+def test_a_table_of_somebody_else_is_left_alone(connected: Callable[[str], PostgresStore]) -> None:
+    store = connected("theirs")
     with store._transaction() as cursor:
         cursor.execute("CREATE TABLE theirs (x int)")
     with pytest.raises(ConfigError, match="was not made here"):
         StoreIndex(store, ENCODER)
 
 
-def test_an_index_of_postgres_returns_as_many_as_are_asked_for(server: Any) -> None:
-    store = PostgresStore(server.get_uri(), "many")
+def test_an_index_of_postgres_returns_as_many_as_are_asked_for(
+    connected: Callable[[str], PostgresStore],
+) -> None:
+    store = connected("many")
     rows = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     store.prepare(About("x", 8, 0))

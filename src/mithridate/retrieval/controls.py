@@ -16,8 +16,24 @@ from mithridate.retrieval.ranking import Scores, best_rows
 from mithridate.retrieval.votes import Election, combination_scores, without_deleted
 
 
+class _Unsuspecting:
+    """A retriever that has nothing to say about the rows that come up."""
+
+    __slots__ = ()
+
+    def reasons(
+        self,
+        vectors: StoredVectors,  # noqa: ARG002 - asked for by the protocol
+        query: Vectors,  # noqa: ARG002
+        rows: Sequence[int],
+        top: int,  # noqa: ARG002
+    ) -> list[Reason | None]:
+        """None for each row: it suspects nothing."""
+        return [None] * len(rows)
+
+
 @dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(_Unsuspecting):
     """No defence: the documents whose vectors are most similar to the query, ties by row number."""
 
     name: ClassVar[str] = "plain"
@@ -36,19 +52,9 @@ class Plain:
             )
         return _unanimous(without_deleted(np.asarray(vectors.whole) @ query, vectors.alive), top)
 
-    def reasons(
-        self,
-        vectors: StoredVectors,  # noqa: ARG002 - asked for by the protocol
-        query: Vectors,  # noqa: ARG002
-        rows: Sequence[int],
-        top: int,  # noqa: ARG002
-    ) -> list[Reason | None]:
-        """None: it suspects nothing."""
-        return [None] * len(rows)
-
 
 @dataclass(frozen=True, slots=True)
-class MeanOfFragments:
+class MeanOfFragments(_Unsuspecting):
     """One vector a document, the mean of its fragments': RAGPart with k = N, so without a vote.
 
     It shows what of RAGPart's effect is due to averaging alone.
@@ -70,16 +76,6 @@ class MeanOfFragments:
         """At most `top` rows, best first."""
         (scores,) = combination_scores(vectors, query, self.fragments, self.fragments)
         return _unanimous(scores, top)
-
-    def reasons(
-        self,
-        vectors: StoredVectors,  # noqa: ARG002 - asked for by the protocol
-        query: Vectors,  # noqa: ARG002
-        rows: Sequence[int],
-        top: int,  # noqa: ARG002
-    ) -> list[Reason | None]:
-        """None: without a vote it suspects nothing."""
-        return [None] * len(rows)
 
 
 @dataclass(frozen=True, slots=True)

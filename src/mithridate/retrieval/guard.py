@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mithridate.core.errors import ConfigError, EncoderError, QueryError, UnknownNameError
+from mithridate.core.errors import ConfigError, EncoderError, UnknownNameError
 from mithridate.core.types import Document
-from mithridate.retrieval.base import Encoder, Hit, Mode, Query, Reranker, TextRole
+from mithridate.retrieval.asking import ask, check_query
+from mithridate.retrieval.base import Encoder, Hit, Mode, Query, Reranker
 from mithridate.retrieval.encoders.plain import Encodes, as_encoder
 from mithridate.retrieval.encodings import Encodings, VectorMemory
 from mithridate.retrieval.masked_vectors import MaskedVectors
@@ -81,10 +82,8 @@ class Guard:
         their similarity to the query, and keep their order. Raises QueryError for an empty query or a `top_k`
         below 1, EncoderError for vectors of another dimension than the encoder's.
         """
-        if top_k < 1:
-            raise QueryError(f"top_k is {top_k}, but must be at least 1")
         encodings = self.encodings()
-        asked = self._asked(query)
+        asked = self._asked(query, top_k)
         given = _as_hits(hits, asked, encodings)
         ranked = given
         for reranker in self.rerankers:
@@ -93,11 +92,11 @@ class Guard:
             given, ranked, mode=self.mode, floor=self.floor, top_k=top_k, encodings=encodings.count
         )
 
-    def _asked(self, query: str | Query) -> Query:
-        if not (query if isinstance(query, str) else query.text).strip():
-            raise QueryError("the query is empty")
+    def _asked(self, query: str | Query, top_k: int) -> Query:
         if isinstance(query, str):
-            query = Query(query, self.encoder.encode([query], role=TextRole.QUERY)[0])
+            (query,) = ask(self.encoder, [query], top_k)
+        else:
+            check_query(query.text, top_k)
         if query.vector.shape != (self.encoder.dimension,):
             raise EncoderError(
                 f"the query's vector has the shape {query.vector.shape}, but encoder "

@@ -10,8 +10,9 @@ from typing import overload
 
 import numpy as np
 
-from mithridate.core.errors import DocumentError, QueryError
+from mithridate.core.errors import DocumentError
 from mithridate.core.types import Document
+from mithridate.retrieval.asking import ask
 from mithridate.retrieval.base import (
     Encoder,
     Hit,
@@ -20,7 +21,6 @@ from mithridate.retrieval.base import (
     Ranked,
     Reranker,
     Retriever,
-    TextRole,
 )
 from mithridate.retrieval.defenses import build_from_spec
 from mithridate.retrieval.encoders.batches import Progress
@@ -203,13 +203,7 @@ class GuardedIndex:
         Raises QueryError for an empty query or a `top_k` below 1.
         """
         queries = [query] if isinstance(query, str) else list(query)
-        if top_k < 1:
-            raise QueryError(f"top_k is {top_k}, but must be at least 1")
-        for number, text in enumerate(queries):
-            if not text.strip():
-                raise QueryError("the query is empty" + (f" (number {number})" if len(queries) > 1 else ""))
-        asked = self._encoder.encode(queries, role=TextRole.QUERY)
-        answers = [self._answer(Query(*one), top_k) for one in zip(queries, asked, strict=True)]
+        answers = [self._answer(one, top_k) for one in ask(self._encoder, queries, top_k)]
         return answers[0] if isinstance(query, str) else answers
 
     def _answer(self, query: Query, top_k: int) -> Answer:

@@ -89,6 +89,9 @@ class VectorStore(Protocol):
     def entries(self) -> Iterator[list[Entry]]:
         """Everything, in batches."""
 
+    def close(self) -> None:
+        """Let go of connections and files that were opened for it."""
+
     def __len__(self) -> int:
         """How many documents there are."""
 

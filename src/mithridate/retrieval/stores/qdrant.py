@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ class QdrantStore:
         self._collection = collection
         self._about: About | None = None
         self._client: Any = location
-        if isinstance(location, str):
+        self._own = isinstance(location, str)
+        if self._own:
             with self._answering():
                 self._client = _client(qdrant_client.QdrantClient, location)
 
@@ -74,11 +76,7 @@ class QdrantStore:
     def put(self, entries: Sequence[Entry]) -> None:
         """Keep `entries`."""
         assert self._about is not None, "prepare comes first"
-        about = {
-            "encoder": self._about.encoder,
-            "dimension": self._about.dimension,
-            "fragments": self._about.fragments,
-        }
+        about = asdict(self._about)
         points = []
         for entry in entries:
             vector: dict[str, Any] = {"whole": entry.whole.tolist(), "mean": entry.mean().tolist()}
@@ -136,6 +134,11 @@ class QdrantStore:
     def __len__(self) -> int:
         with self._answering():
             return int(self._client.count(self._collection, exact=True).count)
+
+    def close(self) -> None:
+        """Let go of what was opened for the store; a client of your own stays open."""
+        if self._own:
+            self._client.close()
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

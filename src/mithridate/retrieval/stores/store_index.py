@@ -11,6 +11,7 @@ import numpy as np
 
 from mithridate.core.errors import ConfigError, DocumentError, QueryError, StoreUnavailableError
 from mithridate.core.types import Document
+from mithridate.retrieval.asking import ask
 from mithridate.retrieval.base import (
     Encoder,
     Hit,
@@ -20,7 +21,6 @@ from mithridate.retrieval.base import (
     Ranked,
     Reranker,
     Retriever,
-    TextRole,
     Vectors,
 )
 from mithridate.retrieval.encoders.batches import Progress
@@ -111,9 +111,9 @@ class StoreIndex:
 
         Raises QueryError for an empty query or a `top_k` below 1, StoreUnavailableError.
         """
-        if isinstance(query, str):
-            return self._answer(self._asked(query, top_k), top_k)
-        return [self._answer(self._asked(text, top_k), top_k) for text in query]
+        queries = [query] if isinstance(query, str) else list(query)
+        answers = [self._answer(one, top_k) for one in ask(self.encoder, queries, top_k)]
+        return answers[0] if isinstance(query, str) else answers
 
     def missed(self, queries: Sequence[str], top_k: int = 5) -> float:
         """The share of the exact results of `queries` that is not among those of the candidates.
@@ -125,8 +125,7 @@ class StoreIndex:
             raise QueryError("there is no query to compare results for")
         everything = self._rows([entry for batch in self.store.entries() for entry in batch])
         exact = lost = 0
-        for text in queries:
-            query = self._asked(text, top_k)
+        for query in ask(self.encoder, queries, top_k):
             right = {d.id for d in self._brought_up(everything, query, top_k)}
             found = {d.id for d in self._brought_up(self._fetched(self._found(query, top_k)), query, top_k)}
             exact, lost = exact + len(right), lost + len(right - found)
@@ -135,13 +134,6 @@ class StoreIndex:
     def _brought_up(self, rows: _Rows, query: Query, top_k: int) -> list[Document]:
         ranked = bring_up(self.retriever, rows.vectors, query.vector, top_k, self.guard.mode)
         return [rows.entries[one.row].document for one in ranked]
-
-    def _asked(self, text: str, top_k: int) -> Query:
-        if top_k < 1:
-            raise QueryError(f"top_k is {top_k}, but must be at least 1")
-        if not text.strip():
-            raise QueryError("the query is empty")
-        return Query(text, self.encoder.encode([text], role=TextRole.QUERY)[0])
 
     def _answer(self, query: Query, top_k: int) -> Answer:
         found = self._found(query, top_k)
