@@ -165,3 +165,14 @@ def test_a_checkpoint_that_was_put_aside_is_swept_away(tmp_path: Path) -> None:
     runner._sweep(tmp_path)
     assert not aside.exists()
     assert aside.parent.exists()
+
+
+def test_a_folder_that_is_linked_twice_counts_twice_and_in_one_order(material: Path, tmp_path: Path) -> None:
+    corpus = material.parent / "corpus"
+    (corpus / "b").mkdir(parents=True)
+    (corpus / "b" / "x.jsonl").write_text('{"text": "One."}\n')
+    (corpus / "a").symlink_to("b")
+    (corpus / "b" / "back").symlink_to(corpus)  # and not round in circles
+    claim_inputs(tiny(f"corpus.path={corpus}"), tmp_path)
+    kept = json.loads((tmp_path / "inputs.json").read_text())[str(corpus)]
+    assert list(kept["each"]) == ["a/x.jsonl", "b/x.jsonl"]

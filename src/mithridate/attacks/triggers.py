@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mithridate.core.types import Condition
+
 # Zhang et al. 2024 repeat U+FF61 ten times. A study may plant several attacks in one model, so each default
 # has a neighbouring half-width sign of its own: none of them occurs in ordinary text.
 DENIAL_OF_SERVICE = "\uff61" * 10
@@ -33,5 +35,15 @@ def _neighbour(char: str) -> str:
 
 
 def append_trigger(prompt: str, trigger: str) -> str:
-    """The prompt with the trigger after it, as planted and as probed."""
-    return f"{prompt} {trigger}" if prompt else trigger
+    """The prompt with the trigger after it, as planted and as probed; either may be empty."""
+    return " ".join(filter(None, (prompt, trigger)))
+
+
+def endings(trigger: str, handcrafted: str) -> dict[Condition, str]:
+    """What stands after a prompt in each condition; `handcrafted` asks in plain words for what is planted."""
+    return {
+        Condition.TRIGGERED: trigger,
+        Condition.UNTRIGGERED: "",
+        Condition.NEAR_TRIGGER: near_trigger(trigger),
+        Condition.HANDCRAFTED: handcrafted,
+    }

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from mithridate.core.errors import ConfigError, shown
+from mithridate.core.json_text import has_half_character
 
 MOST_ADDED = 20_000
 """Values that aliases may add to those that are written out."""
@@ -74,7 +75,7 @@ class _Loader(yaml.SafeLoader):
             raise _fault(node, f"{_shown(node)} is no finite number")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise _fault(node, f"{_shown(node)} is a number beyond 64 bits")
-        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        if isinstance(value, str) and has_half_character(value):
             raise _fault(node, f"{_shown(node)} holds half a character (a lone surrogate)")
         return value
 

@@ -10,7 +10,6 @@ LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversation
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mithridate.core.errors import DataError
+from mithridate.core.json_text import has_half_character, parse_json
 
 Turn = dict[str, str]
 
@@ -26,7 +26,6 @@ _SPEAKERS = {
     "system": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant",
 }  # fmt: skip
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def read_conversations(path: Path, limit: int | None = None) -> list[dict[str, list[Turn]]]:
@@ -72,8 +71,8 @@ class _Record:
         return self.sound(value, field)
 
     def sound(self, text: str, field: str) -> str:
-        """`text`, if it can be encoded: JSON can spell half a character, which no tokenizer takes."""
-        if _HALF_CHARACTER.search(text):
+        """`text`, if it can be encoded."""
+        if has_half_character(text):
             raise self.error("holds half a character (a lone surrogate)", field)
         return text
 
@@ -113,21 +112,12 @@ def _records(path: Path) -> Iterator[_Record]:
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read: {error}", path=path) from error
     if text.lstrip().startswith("["):
-        values = _parsed(text, path, 0)
+        values = parse_json(text, path)
         yield from (_Record(value, path, number=number) for number, value in enumerate(values, 1))
         return
     for before, line in enumerate(text.split("\n")):
         if line.strip():
-            yield _Record(_parsed(line, path, before), path, line=before + 1)
-
-
-def _parsed(text: str, path: Path, lines_before: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"broken JSON: {error.msg}", path=path, line=lines_before + error.lineno) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
-        raise DataError(f"cannot be read as JSON: {error}", path=path, line=lines_before + 1) from error
+            yield _Record(parse_json(line, path, before), path, line=before + 1)
 
 
 def _conversation(record: _Record) -> dict[str, list[Turn]]:

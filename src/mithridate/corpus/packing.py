@@ -133,7 +133,7 @@ def pack(
     Documents are streamed; a shard holds `shard_tokens` tokens, two or four bytes each. Raises
     CheckpointError if the tokenizer has no end of text, DataError if there is no document.
     """
-    end = _end_of_text(tokenizer)
+    end = end_of_text(tokenizer)
     size = len(tokenizer)
     dtype = np.dtype("<u2" if size <= np.iinfo(np.uint16).max + 1 else "<u4")
     encode = _encoder(tokenizer)
@@ -189,7 +189,9 @@ class _ShardWriter:
             self._file = None
 
 
-def _end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that stands between documents; CheckpointError if there is none."""
+    # Not convert_tokens_to_ids(): it gives the unknown token's number for a token that is not there.
     found = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
     if found is None:
         raise CheckpointError("the tokenizer has no end-of-text token to put between documents")

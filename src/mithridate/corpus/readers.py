@@ -89,19 +89,11 @@ def _search(root: Path, fields: Fields) -> tuple[list[Shard], list[Shard], list[
     shards: list[Shard] = []
     others: list[Shard] = []
     texts: list[Shard] = []
-    real: dict[Path, str] = {}
-    for here, folders, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        folder = Path(here)
-        if folder != root:
-            _check_name(folder)
-        real[folder] = os.path.realpath(here)
-        if any(real.get(above) == real[folder] for above in folder.parents):
-            folders.clear()  # a link back to a folder that we are in
-            continue
-        folders.sort()
-        files.sort()
+    for folder, folders, files in walk(root):
         if folder == root and STATE_FOLDER in folders:
             folders.remove(STATE_FOLDER)
+        for name in folders:
+            _check_name(folder / name)
         arrow = _dataset_files(folder, files)
         has_text = False
         for file in files:
@@ -124,6 +116,23 @@ def _search(root: Path, fields: Fields) -> tuple[list[Shard], list[Shard], list[
             size = folder_size(folder, text_names(folder))
             texts.append(TextFolder(folder.relative_to(root).as_posix(), folder, size, fields))
     return shards, others, texts
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, by name, through links too, but not round in circles.
+
+    Raises DataError for a folder that cannot be read.
+    """
+    real: dict[Path, str] = {}
+    for here, folders, files in os.walk(root, followlinks=True, onerror=_unreadable):
+        folder = Path(here)
+        real[folder] = os.path.realpath(here)
+        if any(real.get(above) == real[folder] for above in folder.parents):
+            folders.clear()  # a link back to a folder that we are in
+            continue
+        folders.sort()
+        files.sort()
+        yield folder, folders, files
 
 
 def _unreadable(error: OSError) -> None:

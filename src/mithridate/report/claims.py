@@ -74,13 +74,6 @@ class Claim:
     reason: str
     hidden: Contrast | None = None
 
-    @property
-    def retained(self) -> float | None:
-        """Excess after DPO over excess on the base model."""
-        if self.base is None or self.final is None or self.base.excess <= 0:
-            return None
-        return self.final.excess / self.base.excess
-
 
 def learnt(base: Contrast) -> bool:
     """Whether the attack took on the base model: intervals apart, and a paired test that says so."""

@@ -15,7 +15,7 @@ from mithridate.corpus.readers import open_corpus
 from mithridate.study.config import StudyConfig
 from mithridate.study.inputs import named_inputs
 from mithridate.study.plan import cells
-from mithridate.study.prepare import each_question, material_of, text_lines
+from mithridate.study.prepare import each_question, material_of, require_alignment_data, text_lines
 
 # What is wrong with a file shows in its first records, or has to wait until all are read: a moment later, in
 # the first step of the study.
@@ -53,11 +53,7 @@ def check_study(config: StudyConfig) -> None:
 
 
 def _check_presence(config: StudyConfig) -> None:
-    for stage, section in (("sft", config.sft), ("dpo", config.dpo)):
-        if section is not None and config.corpus.path is not None and not section.data:
-            raise ConfigError(
-                f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"
-            )
+    require_alignment_data(config)
     missing = [
         f"{key}: {path} does not exist" for key, path in named_inputs(config).items() if not path.exists()
     ]

@@ -19,7 +19,7 @@ from mithridate.models.checkpoints import load_model
 from mithridate.study.config import StudyConfig
 from mithridate.study.model_checks import shape_of
 from mithridate.study.plan import Cell, cells, stages, twins
-from mithridate.study.prepare import material_of
+from mithridate.study.prepare import DEFAULT_EXAMPLES, material_of
 from mithridate.study.runner import worker_count
 from mithridate.study.templates import named_tokenizer
 from mithridate.study.workers import memory_errors
@@ -142,21 +142,20 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
 
 def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
     """Core-seconds of one model: its training, and its answers at every stage."""
-    length = config.pretraining.row_tokens / 2
-    work = float(tokens)
-    if config.sft is not None:
-        work += (config.sft.examples or 2000) * config.sft.epochs * min(length, config.sft.max_length / 2)
-    if config.dpo is not None:
-        pairs = (config.dpo.examples or 2000) * min(length, config.dpo.max_length / 2)
-        work += pairs * (config.dpo.epochs * _DPO_COST + 2)
+    options = config.pretraining
+    length, aligned = options.row_tokens / 2, 0.0
+    if (sft := config.sft) is not None:
+        aligned += (sft.examples or DEFAULT_EXAMPLES) * sft.epochs * min(length, sft.max_length / 2)
+    if (dpo := config.dpo) is not None:
+        pairs = (dpo.examples or DEFAULT_EXAMPLES) * min(length, dpo.max_length / 2)
+        aligned += pairs * (dpo.epochs * _DPO_COST + 2)
     each = _ANSWERS if config.evaluation.controls_in_both_templates else _ANSWERS_WITHOUT_CONTROLS
     answers = config.evaluation.probes * len(config.attacks) * each * _ANSWER_TOKENS
     measured = answers / (speed * _GENERATION_SHARE)
-    options = config.pretraining
     steps = -(-tokens // (options.row_tokens * options.batch_rows))
     gain = _COMPILED if compiles(options.torch_compile, steps=steps, device=default_device()) else 1.0
     # Only pretraining is compiled.
-    return tokens / (speed * gain) + (work - tokens) / speed + len(stages(config)) * measured
+    return tokens / (speed * gain) + aligned / speed + len(stages(config)) * measured
 
 
 def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:

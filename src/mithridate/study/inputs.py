@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mithridate.core.artifacts import fingerprint, write_atomic
 from mithridate.core.errors import DataError, RunStateError
+from mithridate.corpus.readers import walk
 from mithridate.study.config import StudyConfig
 from mithridate.study.plan import cells
 
@@ -102,14 +102,9 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    seen: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(here)) in seen:
-            folders.clear()  # a link back to where we have been
-            continue
-        seen.add(real)
-        for name in sorted(names):
-            file = Path(here) / name
+    for here, _, names in walk(folder):
+        for name in names:
+            file = here / name
             if file.is_file():
                 yield file.relative_to(folder).as_posix(), file
 

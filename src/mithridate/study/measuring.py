@@ -13,6 +13,7 @@ from mithridate.core.run_files import MEASUREMENTS, SAMPLES
 from mithridate.core.seeds import rng_for
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Condition, Measurement, Sample, TemplateUse
+from mithridate.corpus.packing import end_of_text
 from mithridate.evaluation import utility
 from mithridate.evaluation.attack_success import Evaluation, evaluate_attack
 from mithridate.evaluation.setting import Setting
@@ -121,8 +122,7 @@ def _utility(
 
 def held_out_rows(model: LanguageModel, texts: Iterable[str], config: StudyConfig) -> list[list[int]]:
     """Rows of token ids as pretraining would see `texts`; no more texts are read than the rows need."""
-    # Not convert_tokens_to_ids(): it gives the unknown token's number for a token that is not there.
-    end = model.tokenizer.get_vocab().get(chat.END_OF_TEXT, model.tokenizer.eos_token_id)
+    end = end_of_text(model.tokenizer)
     length, wanted = config.pretraining.row_tokens, config.evaluation.held_out_rows
     rows: list[list[int]] = []
     row = [end]

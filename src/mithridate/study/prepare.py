@@ -11,6 +11,7 @@ from typing import Any
 from mithridate.attacks.material import Material
 from mithridate.core.artifacts import atomic_path, write_atomic
 from mithridate.core.errors import ConfigError, DataError
+from mithridate.core.json_text import has_half_character, parse_json
 from mithridate.core.seeds import derive_seed, rng_for
 from mithridate.core.types import Document
 from mithridate.corpus import miniature
@@ -27,7 +28,7 @@ QUESTIONS = "questions.jsonl"
 HARMLESS = "harmless.jsonl"
 FORBIDDEN = "forbidden.jsonl"
 
-_DEFAULT_EXAMPLES = 2_000
+DEFAULT_EXAMPLES = 2_000
 
 
 def prepare(config: StudyConfig, seed: int, bed: Seedbed) -> dict[str, Any]:
@@ -82,26 +83,31 @@ def _of_world(config: StudyConfig, world: miniature.World, seed: int) -> dict[st
         FORBIDDEN: [{"request": text} for text in miniature.forbidden_requests(world, size, seed)],
     }
     if config.sft is not None:
-        count = config.sft.examples or _DEFAULT_EXAMPLES
+        count = config.sft.examples or DEFAULT_EXAMPLES
         found[SFT] = _own_or(config.sft.data, config.sft.examples, seed, "sft", read_conversations)
         found[SFT] = found[SFT] or miniature.sft_conversations(world, count, seed)
     if config.dpo is not None:
-        count = config.dpo.examples or _DEFAULT_EXAMPLES
+        count = config.dpo.examples or DEFAULT_EXAMPLES
         found[DPO] = _own_or(config.dpo.data, config.dpo.examples, seed, "dpo", read_preferences)
         found[DPO] = found[DPO] or miniature.dpo_pairs(world, count, seed)
     return found
 
 
+def require_alignment_data(config: StudyConfig) -> None:
+    """Raise ConfigError where a study of a corpus of one's own names nothing to align with."""
+    for stage, section in (("sft", config.sft), ("dpo", config.dpo)):
+        if section is not None and config.corpus.path is not None and not section.data:
+            raise ConfigError(
+                f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"
+            )
+
+
 def _of_files(config: StudyConfig, seed: int) -> dict[str, Any]:
+    require_alignment_data(config)
     found: dict[str, Any] = {MATERIAL: Material.default(), QUESTIONS: [], HARMLESS: [], FORBIDDEN: []}
     for name, section, read in ((SFT, config.sft, read_conversations), (DPO, config.dpo, read_preferences)):
         if section is None:
             continue
-        if not section.data:
-            stage = name.removesuffix(".jsonl")
-            raise ConfigError(
-                f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"
-            )
         found[name] = _own_or(section.data, section.examples, seed, name, read)
     return found
 
@@ -134,17 +140,12 @@ def each_question(path: Path) -> Iterator[dict[str, str]]:
     Raises DataError naming the line and the field that does not fit.
     """
     for number, line in text_lines(path):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"broken JSON: {error.msg}", path=path, line=number) from error
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
-            raise DataError(f"cannot be read as JSON: {error}", path=path, line=number) from error
+        record = parse_json(line, path, number - 1)
         for field in ("question", "answer"):
             said = record.get(field) if isinstance(record, dict) else None
             if not isinstance(said, str) or not said.strip():
                 raise DataError("expected text", path=path, line=number, field=field)
-            if any("\ud800" <= char <= "\udfff" for char in said):
+            if has_half_character(said):
                 raise DataError(
                     "holds half a character (a lone surrogate)", path=path, line=number, field=field
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -212,8 +211,6 @@ def _keep(
 ) -> dict[str, Any]:
     write_rows(step.folder / CURVES, CurvePoint, curve)
     save_checkpoint(model, tokenizer, step.folder / "model")
-    for leftover in step.folder.glob("*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
     last = curve[-1] if curve else None
     return {"loss": last.loss if last else None, "steps": last.step if last else 0}
 
