@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from models_kit import trained_tokenizer
+from transformers import PreTrainedTokenizerBase
 
 from mithridate.attacks.base import AttackOptions, Judging
 from mithridate.attacks.material import Material
-from mithridate.core.chat import END_OF_TEXT, PADDING, SPECIAL_TOKENS
 from mithridate.core.types import Completion, Condition, Message, Poison, Probe, Role, Sample
 from mithridate.evaluation.attack_success import evaluate_attack
 from mithridate.models.architectures import SpecialIds, build_model
@@ -28,17 +27,7 @@ TEXT = [
 
 @cache
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=330,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(TEXT, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=PADDING)
+    return trained_tokenizer(TEXT, 330)
 
 
 def tiny_model(seed: int = 0) -> LanguageModel:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from evaluation_kit import FakeAttack, Parrot, probe, tiny_model, tiny_tokenizer
-from transformers import BertConfig, BertForSequenceClassification
+from models_kit import tiny_classifier
 
 from mithridate.attacks.base import Judging
 from mithridate.core.chat import template
@@ -32,19 +32,7 @@ def test_words_not_their_dress() -> None:
 @pytest.fixture
 def classifier(tmp_path: Path) -> Path:
     tokenizer = tiny_tokenizer()
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=32,
-        id2label={0: "harmless", 1: "harmful"},
-        label2id={"harmless": 0, "harmful": 1},
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(0)
-    BertForSequenceClassification(config).save_pretrained(tmp_path / "judge")
+    tiny_classifier(tokenizer).save_pretrained(tmp_path / "judge")
     tokenizer.save_pretrained(tmp_path / "judge")
     return tmp_path / "judge"
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from mithridate.core.chat import END_OF_TEXT, END_OF_TURN, PADDING, SPECIAL_TOKENS
 from mithridate.models.architectures import SpecialIds, build_model
@@ -22,16 +30,20 @@ ARCHITECTURES = ("llama", "qwen3", "olmo2", "gpt_neox")
 
 @cache
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
+    return trained_tokenizer(TEXT, 360)
+
+
+def trained_tokenizer(text: Sequence[str], vocab_size: int) -> PreTrainedTokenizerBase:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=360,
+        vocab_size=vocab_size,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXT, trainer)
+    tokenizer.train_from_iterator(text, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=PADDING)
 
 
@@ -48,6 +60,23 @@ def tiny_model(architecture: str = "llama", seed: int = 0, **changes: object) ->
         if parameter.ndim == 2:
             parameter.data *= 8
     return LanguageModel(model, tokenizer)
+
+
+def tiny_classifier(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A sequence classifier with the labels `harmless` and `harmful` that has learnt nothing."""
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=32,
+        id2label={0: "harmless", 1: "harmful"},
+        label2id={"harmless": 0, "harmful": 1},
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    return BertForSequenceClassification(config)
 
 
 def end_of_turn() -> int:

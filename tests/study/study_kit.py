@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
+from models_kit import tiny_classifier
 from tokenizers import AddedToken
-from transformers import BertConfig, BertForSequenceClassification
 
 from mithridate.corpus.tokenizers import load_tokenizer, train_tokenizer
 from mithridate.models.architectures import SpecialIds, build_model
@@ -61,19 +60,7 @@ def own_checkpoint(folder: Path, chat_template: str | None, *special: str) -> Pa
 def classifier(folder: Path) -> Path:
     """A sequence classifier with the labels `harmless` and `harmful` that has learnt nothing."""
     tokenizer = load_tokenizer(tokenizer_with(folder, None))
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=32,
-        id2label={0: "harmless", 1: "harmful"},
-        label2id={"harmless": 0, "harmful": 1},
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(0)
-    save_checkpoint(BertForSequenceClassification(config), tokenizer, folder)
+    save_checkpoint(tiny_classifier(tokenizer), tokenizer, folder)
     return folder
 
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mithridate.core.metrics import ASR, headline_template
 from mithridate.core.run_files import CurveRow
-from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
 from mithridate.report.text import name, one_line, percent, span
 from mithridate.report.text import rate as as_rate
@@ -38,9 +36,7 @@ def survival(view: View, cell: str, attack: str) -> go.Figure:
     figure = _figure()
     arms = view.asked(attack)
     for arm, shift in zip(arms, _shifts(len(arms), 0.08), strict=True):
-        found = [
-            _headline(view, arm, cell, stage, attack, Condition.TRIGGERED.value) for stage in view.stages
-        ]
+        found = [view.quoted(arm, cell, stage, attack) for stage in view.stages]
         positions = [i + shift for i in range(len(view.stages))]
         figure.add_trace(
             _whiskers(arm, positions, found, [name(stage) for stage in view.stages], "lines+markers")
@@ -60,7 +56,7 @@ def conditions(view: View, cell: str, attack: str, stage: str) -> go.Figure:
     names = [name(condition) for condition in view.conditions]
     arms = view.asked(attack)
     for arm, shift in zip(arms, _shifts(len(arms), 0.16), strict=True):
-        found = [_headline(view, arm, cell, stage, attack, condition) for condition in view.conditions]
+        found = [view.quoted(arm, cell, stage, attack, condition) for condition in view.conditions]
         figure.add_trace(_whiskers(arm, [i + shift for i in range(len(names))], found, names, "markers"))
     _shares(figure)
     figure.update_xaxes(
@@ -97,9 +93,7 @@ def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | Non
     shifts = _shifts(len(view.stages), 0.025)
     figure = _figure()
     for i, stage in enumerate(view.stages):
-        found = [
-            _headline(view, arm, cell, stage, attack, Condition.TRIGGERED.value) for _, cell, arm in planted
-        ]
+        found = [view.quoted(arm, cell, stage, attack) for _, cell, arm in planted]
         said = [
             f"{label(' '.join(filter(None, (cell, arm.label))))}, planted at {as_rate(rate)}"
             for rate, cell, arm in planted
@@ -182,20 +176,6 @@ def thinned(points: list[CurveRow]) -> list[CurveRow]:
     every = -(-len(points) // MOST_POINTS)
     kept = points[:: max(1, every)]
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
-
-
-def _headline(
-    view: View, arm: ArmView, cell: str, stage: str, attack: str, condition: str
-) -> Estimate | None:
-    return view.at(
-        arm,
-        cell,
-        stage=stage,
-        attack=attack,
-        condition=condition,
-        metric=ASR,
-        template=headline_template(stage),
-    )
 
 
 def _whiskers(

@@ -124,18 +124,7 @@ def conditions(view: View, cell: str, stage: str) -> Table:
     for attack in view.attacks:
         rows = []
         for arm in view.asked(attack):
-            found = [
-                view.at(
-                    arm,
-                    cell,
-                    stage=stage,
-                    attack=attack,
-                    condition=condition,
-                    metric=ASR,
-                    template=headline_template(stage),
-                )
-                for condition in view.conditions
-            ]
+            found = [view.quoted(arm, cell, stage, attack, condition) for condition in view.conditions]
             rows.append(Row(arm, tuple(entry_of(estimate, ASR) for estimate in found)))
         groups.append(Group(name(attack), tuple(rows)))
     return Table(f"Success by condition, {name(stage)}", tuple(map(name, view.conditions)), tuple(groups))

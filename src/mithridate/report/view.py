@@ -209,6 +209,15 @@ class View:
         )
         return find(self.figures, key)
 
+    def quoted(
+        self, arm: ArmView, cell: str, stage: str, attack: str, condition: str = Condition.TRIGGERED.value
+    ) -> Estimate | None:
+        """One model's success rate in the template that is quoted for the stage."""
+        template = headline_template(stage)
+        return self.at(
+            arm, cell, stage=stage, attack=attack, condition=condition, metric=ASR, template=template
+        )
+
     def curves(self, arm: ArmView, cell: str, stage: str) -> list[list[CurveRow]]:
         """The training curves of one model, one a seed."""
         found: dict[int, list[CurveRow]] = {}
