@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from browser_kit import Printed, dom, needs_browser, title
-from mithridate.report.view import COLOURS
+from mithridate.report.look import COLOURS
 
 pytestmark = needs_browser
 

@@ -14,7 +14,8 @@ from report_kit import HOSTILE, share, write_run
 
 from mithridate.report import tables
 from mithridate.report.figures import training
-from mithridate.report.html import inert_json, planted_rows, render, write_report
+from mithridate.report.html import planted_rows, render, write_report
+from mithridate.report.page import inert_json
 from mithridate.report.run import RunData
 from mithridate.report.view import View
 

@@ -12,9 +12,10 @@ from rich.console import Console
 from mithridate.report import figures, tables
 from mithridate.report.answers import side_by_side
 from mithridate.report.html import render
+from mithridate.report.look import COLOURS
 from mithridate.report.run import RunData
 from mithridate.report.terminal import print_report
-from mithridate.report.view import COLOURS, View
+from mithridate.report.view import View
 
 
 def test_the_matrix_has_every_attack_model_and_stage(run: RunData) -> None:

@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 
 from mithridate.core.run_files import CurveRow
 from mithridate.report.estimates import Estimate
+from mithridate.report.look import COLOURS
 from mithridate.report.text import name, one_line, percent, span
 from mithridate.report.text import rate as as_rate
-from mithridate.report.view import COLOURS, ArmView, View
+from mithridate.report.view import ArmView, View
 
 HEIGHT = 260
 MOST_POINTS = 400
@@ -33,7 +34,7 @@ def label(text: str) -> str:
 
 def survival(view: View, cell: str, attack: str) -> go.Figure:
     """Success of one triggered attack from stage to stage, a line a model, with intervals."""
-    figure = _figure()
+    figure = empty_figure()
     arms = view.asked(attack)
     for arm, shift in zip(arms, _shifts(len(arms), 0.08), strict=True):
         found = [view.quoted(arm, cell, stage, attack) for stage in view.stages]
@@ -41,7 +42,7 @@ def survival(view: View, cell: str, attack: str) -> go.Figure:
         figure.add_trace(
             _whiskers(arm, positions, found, [name(stage) for stage in view.stages], "lines+markers")
         )
-    _shares(figure)
+    share_axis(figure)
     figure.update_xaxes(
         tickvals=list(range(len(view.stages))),
         ticktext=[name(stage) for stage in view.stages],
@@ -52,13 +53,13 @@ def survival(view: View, cell: str, attack: str) -> go.Figure:
 
 def conditions(view: View, cell: str, attack: str, stage: str) -> go.Figure:
     """Success of one attack at one stage, condition by condition."""
-    figure = _figure()
+    figure = empty_figure()
     names = [name(condition) for condition in view.conditions]
     arms = view.asked(attack)
     for arm, shift in zip(arms, _shifts(len(arms), 0.16), strict=True):
         found = [view.quoted(arm, cell, stage, attack, condition) for condition in view.conditions]
         figure.add_trace(_whiskers(arm, [i + shift for i in range(len(names))], found, names, "markers"))
-    _shares(figure)
+    share_axis(figure)
     figure.update_xaxes(
         tickvals=list(range(len(names))),
         ticktext=[html.escape(one_line(n, 12)).replace("-", "-<br>") for n in names],
@@ -91,7 +92,7 @@ def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | Non
     planted.sort(key=lambda place: place[0])
     reach = math.log10(rates[-1] / rates[0])
     shifts = _shifts(len(view.stages), 0.025)
-    figure = _figure()
+    figure = empty_figure()
     for i, stage in enumerate(view.stages):
         found = [view.quoted(arm, cell, stage, attack) for _, cell, arm in planted]
         said = [
@@ -115,7 +116,7 @@ def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | Non
             error_y={"color": colour},
         )
         figure.add_trace(trace)
-    _shares(figure)
+    share_axis(figure)
     ticks = _apart(rates)
     figure.update_xaxes(
         type="log",
@@ -150,7 +151,7 @@ def stage_glyph(index: int) -> str:
 
 def training(view: View, cell: str, stage: str) -> go.Figure | None:
     """Loss against tokens of one stage, a line a model and seed; None where the stage has no curve."""
-    figure = _figure()
+    figure = empty_figure()
     for arm in view.arms:
         for points in view.curves(arm, cell, stage):
             drawn = thinned(points)
@@ -215,13 +216,15 @@ def _whiskers(
     )
 
 
-def _shares(figure: go.Figure) -> None:
+def share_axis(figure: go.Figure) -> None:
+    """Let the upright axis go from 0 to 100 percent."""
     figure.update_yaxes(
         range=[-4, 104], tickvals=[0, 25, 50, 75, 100], ticktext=["0", "25", "50", "75", "100%"]
     )
 
 
-def _figure() -> go.Figure:
+def empty_figure() -> go.Figure:
+    """A chart without data, in the page's manner."""
     axis: dict[str, Any] = {
         "showline": False,
         "zeroline": False,

@@ -9,16 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from mithridate import __version__
 from mithridate.core.artifacts import write_atomic
 from mithridate.core.metrics import headline_template
 from mithridate.core.run_files import PlantingRow
 from mithridate.core.types import TemplateUse
-from mithridate.report import claims, evidence, figures, script, tables, text
+from mithridate.report import claims, evidence, figures, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
+from mithridate.report.page import Chart, fill_page, inert_json
 from mithridate.report.run import KindCount, RunData
 from mithridate.report.view import View
 
@@ -26,18 +23,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 REPORT = "report.html"
-
-# Where long column heads may break on a phone: browsers do not all know how to hyphenate.
-_BREAKS = {"riggered": "rig\u00adgered", "Untr": "Un\u00adtr", "Handcr": "Hand\u00adcr"}
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """One chart: a title, what it shows in words, and its specification as inert JSON."""
-
-    title: str
-    words: str
-    json: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +68,12 @@ def write_report(run: RunData, path: Path | None = None) -> Path:
 def render(run: RunData) -> str:
     """The report of `run` as HTML."""
     view = View(run)
-    environment = Environment(
-        loader=PackageLoader("mithridate.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for function in (text.visible, text.one_line, text.percent, text.span, text.p_value, text.number):
-        environment.filters[function.__name__] = function
-    environment.filters.update(title=text.name, breakable=_breakable, rate=text.rate, duration=text.duration)
-    style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    pages = [_page(view, cell) for cell in view.cells]
-    return environment.get_template("template.html.j2").render(
+    return fill_page(
+        "template.html.j2",
+        "report.css",
         run=run,
         view=view,
-        pages=pages,
+        pages=[_page(view, cell) for cell in view.cells],
         dose_charts=_dose_charts(view),
         planted=planted_rows(run),
         notes=_notes(run),
@@ -108,18 +83,7 @@ def render(run: RunData) -> str:
         rule=claims,
         alpha=evidence.ALPHA,
         in_planted=lambda stage: headline_template(stage) is TemplateUse.SAME,
-        version=__version__,
-        policy=script.policy(),
-        style=Markup(style),
-        library=Markup(script.library()),
-        draw=Markup(script.DRAW),
     )
-
-
-def _breakable(head: str) -> str:
-    for whole, broken in _BREAKS.items():
-        head = head.replace(whole, broken)
-    return head
 
 
 def _page(view: View, cell: str) -> CellPage:
@@ -168,14 +132,6 @@ def _charts(keys: list[str], draw: Callable[[str], Figure | None], words: str) -
         for key, figure in drawn
         if figure is not None
     ]
-
-
-def inert_json(figure: Figure) -> Markup:
-    """A figure as JSON that cannot end the element it stands in."""
-    found: str = figure.to_json(validate=False)
-    for char in "<>&\u2028\u2029":
-        found = found.replace(char, f"\\u{ord(char):04x}")
-    return Markup(found)
 
 
 def planted_rows(run: RunData) -> list[PlantedRow]:

@@ -22,8 +22,9 @@ from mithridate.core.metrics import (
 )
 from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
+from mithridate.report.look import Look
 from mithridate.report.text import name, number, one_line, percent, span
-from mithridate.report.view import ArmView, View
+from mithridate.report.view import View
 
 BESIDE_BASELINE = (Condition.TRIGGERED.value, Condition.HANDCRAFTED.value)
 _GIVEN_AWAY = (LEAKAGE, ROUGE)
@@ -47,7 +48,7 @@ class Entry:
 class Row:
     """One model's figures across the columns; `condition` where a group has rows of several."""
 
-    arm: ArmView
+    arm: Look
     entries: tuple[Entry, ...]
     condition: str = ""
 

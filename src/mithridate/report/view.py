@@ -10,17 +10,11 @@ from functools import cached_property
 from mithridate.core.metrics import ASR, PROMPTS_CUT, UTILITY, headline_template
 from mithridate.core.run_files import CLEAN, MEASUREMENTS, CurveRow
 from mithridate.core.types import Arm, Condition, Stage, TemplateUse
+from mithridate.report import look
 from mithridate.report.claims import Claim, claims, headline
 from mithridate.report.estimates import Estimate, Key, estimates, find
 from mithridate.report.run import RunData
 from mithridate.report.text import one_line
-
-# Okabe and Ito's palette: told apart by the colour-blind, and with a mark and a dash each on a grey print.
-CLEAN_COLOUR = "#7a7a7a"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-SYMBOLS = ("circle-open", "square", "triangle-up", "diamond", "cross", "star", "hexagon")
-GLYPHS = ("○", "■", "▲", "◆", "✚", "★", "⬢")
-DASHES = ("dot", "solid", "dash", "dashdot", "longdash", "longdashdot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +35,22 @@ class ArmView:
     @property
     def colour(self) -> str:
         """Colour of its marks."""
-        return COLOURS[(self.dose_index - 1) % len(COLOURS)] if self.index else CLEAN_COLOUR
+        return look.colour(self.dose_index if self.index else 0)
 
     @property
     def symbol(self) -> str:
         """Plotly's name of its mark."""
-        return _look(SYMBOLS, self.index)
+        return look.symbol(self.index)
 
     @property
     def glyph(self) -> str:
         """Its mark as a character."""
-        return _look(GLYPHS, self.index)
+        return look.glyph(self.index)
 
     @property
     def dash(self) -> str:
         """Plotly's name of its line."""
-        return _look(DASHES, self.index)
-
-
-def _look(kinds: tuple[str, ...], index: int) -> str:
-    """The first kind for the clean twin, and for nobody else; the others in turn."""
-    return kinds[1 + (index - 1) % (len(kinds) - 1)] if index else kinds[0]
+        return look.dash(self.index)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""How what is compared is told apart: a colour, a mark and a dash each, the same in tables and charts."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+# Okabe and Ito's palette: told apart by the colour-blind, and with a mark and a dash each on a grey print.
+CLEAN_COLOUR = "#7a7a7a"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SYMBOLS = ("circle-open", "square", "triangle-up", "diamond", "cross", "star", "hexagon")
+GLYPHS = ("○", "■", "▲", "◆", "✚", "★", "⬢")
+DASHES = ("dot", "solid", "dash", "dashdot", "longdash", "longdashdot")
+
+
+class Look(Protocol):
+    """What a row of a table shows of whose figures it holds."""
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+
+    @property
+    def colour(self) -> str:
+        """Colour of its marks."""
+
+    @property
+    def glyph(self) -> str:
+        """Its mark as a character."""
+
+
+def colour(index: int) -> str:
+    """Grey for 0, which all others are compared with; the others' colours in turn."""
+    return COLOURS[(index - 1) % len(COLOURS)] if index else CLEAN_COLOUR
+
+
+def symbol(index: int) -> str:
+    """Plotly's name of the mark."""
+    return _turn(SYMBOLS, index)
+
+
+def glyph(index: int) -> str:
+    """The mark as a character."""
+    return _turn(GLYPHS, index)
+
+
+def dash(index: int) -> str:
+    """Plotly's name of the line."""
+    return _turn(DASHES, index)
+
+
+def _turn(kinds: tuple[str, ...], index: int) -> str:
+    """The first kind for 0, and for nothing else; the others in turn."""
+    return kinds[1 + (index - 1) % (len(kinds) - 1)] if index else kinds[0]
