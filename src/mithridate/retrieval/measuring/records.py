@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -14,7 +14,7 @@ from mithridate.core.strict import Strict
 from mithridate.retrieval.encoders.texts import readable
 from mithridate.retrieval.json_lines import read_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 NDCG_DEPTH = 10
 """How many hits nDCG looks at."""
 PLAIN = "plain"
@@ -101,12 +101,15 @@ class Example(Strict):
 
 
 class AttackRecord(Strict):
-    """What an attack planted: `attacked` queries got texts, `skipped` got none; `words` is their median."""
+    """What an attack planted: `attacked` queries got texts, `skipped` got none.
+
+    `words` is the median length of the texts, None where there are none.
+    """
 
     attack: Text
     attacked: Count
     skipped: Count
-    words: float
+    words: float | None
     examples: list[Example]
 
 
