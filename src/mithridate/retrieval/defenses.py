@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError
-
-from mithridate.core.errors import ConfigError, UnknownNameError
+from mithridate.core.errors import ConfigError
 from mithridate.core.registry import Registry
 from mithridate.retrieval.base import Reranker, Retriever
+from mithridate.retrieval.building import build_plugin
 
 DEFENSES = Registry("mithridate.defenses", "defence")
 
@@ -24,21 +23,9 @@ def build_defense(name: str, options: Mapping[str, Any] | None = None) -> Any:
     Options are the fields of its dataclass. Raises UnknownNameError, with the nearest there is, for a name
     that is not registered and an option that it has not; ConfigError for a value that does not fit.
     """
-    kind = DEFENSES.get(name)
-    if not is_dataclass(kind) or not (hasattr(kind, "retrieve") or hasattr(kind, "rerank")):
-        raise ConfigError(f"defence {name!r}: what its package registers is no defence class: {kind!r}")
-    options = dict(options or {})
-    known = [field.name for field in fields(kind) if field.init]
-    for option in options:
-        if option not in known:
-            raise UnknownNameError(f"option of defence {name!r}", option, known)
-    try:
-        return TypeAdapter(kind).validate_python(options)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"defence {name!r}: {problems}") from error
-    except ConfigError as error:
-        raise ConfigError(f"defence {name!r}: {error}") from error
+    return build_plugin(
+        DEFENSES, "defence", name, options, lambda kind: hasattr(kind, "retrieve") or hasattr(kind, "rerank")
+    )
 
 
 def spec(defense: Defense) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class CachedEncoder:
             _prepare(connection, self.path, self.identity)
 
     @property
+    def encoder(self) -> Encoder:
+        """What is asked for texts that are not in the cache."""
+        return self._encoder
+
+    @property
     def mask_text(self) -> str | None:
         """That of the encoder."""
         return self._encoder.mask_text

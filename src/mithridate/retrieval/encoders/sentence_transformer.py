@@ -84,6 +84,10 @@ class SentenceTransformerEncoder:
             found = self._encode([self._beginning(readable(text)) for text in texts], self._prompts[role])
         return unit_rows(found, texts, self.identity, self.dimension)
 
+    def prompt(self, role: TextRole) -> str:
+        """What stands before every text of a role; empty where nothing does."""
+        return self._prompts[role]
+
     def _encode(self, texts: list[str], prompt: str) -> Any:
         with self._autocast():
             return self.model.encode(
