@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, EntryPoints
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from registry_kit import register
 
-from mithridate.core import registry
 from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.retrieval.consensus import Consensus
 from mithridate.retrieval.controls import Concatenated, MeanOfFragments, Plain
@@ -19,7 +16,6 @@ from mithridate.retrieval.perplexity import PerplexityFilter
 from mithridate.retrieval.ragmask import RAGMask
 from mithridate.retrieval.ragpart import RAGPart
 
-GROUP = "mithridate.defenses"
 OURS = [
     Plain(),
     MeanOfFragments(7),
@@ -35,11 +31,8 @@ OURS = [
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What pyproject.toml registers, installed since or not, and some bad plug-ins."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    ours = project["project"]["entry-points"][GROUP]
     plugins = {"counter": "collections:Counter", "stubborn": f"{__name__}:Stubborn"}
-    points = EntryPoints([EntryPoint(name, value, GROUP) for name, value in {**ours, **plugins}.items()])
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    register(monkeypatch, "mithridate.defenses", plugins)
 
 
 @dataclass(frozen=True)

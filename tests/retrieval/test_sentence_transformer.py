@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,42 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bert_kit import tiny_bert
 from index_kit import WORDS, lengths
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from mithridate.core.errors import EncoderError
 from mithridate.retrieval.base import Encoder, TextRole
 from mithridate.retrieval.encoders import MiniLM, SentenceTransformerEncoder, as_encoder, open_encoder
 
-library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
-modules = importlib.import_module("sentence_transformers.sentence_transformer.modules")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BERT with random weights, saved as a sentence-transformers model of 16 tokens."""
-    root = tmp_path_factory.mktemp("model")
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", ".", *WORDS, "query", "##s", "a", "##b"]
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(root / "bert")
-    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=16)
-    assert tokenizer.tokenize("rivers") == ["river", "##s"]
-    tokenizer.save_pretrained(root / "bert")
-    transformer = modules.Transformer(str(root / "bert"), max_seq_length=16)
-    pooling = modules.Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
-    model = library.SentenceTransformer(
-        modules=[transformer, pooling], device="cpu", prompts={"query": "query : ", "passage": ""}
-    )
-    model.save(str(root / "saved"))
-    return root / "saved"
+    return tiny_bert(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

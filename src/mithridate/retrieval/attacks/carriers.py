@@ -31,9 +31,11 @@ def open_carriers(source: str, task: RetrievalTask) -> Carriers:
         return lambda target, n: _others(task, target, n)
     if source == WRONG_CONTEXTS:
         return _Written(task.wrong_contexts)
-    if Path(source).suffix == ".jsonl":
-        return _Shared(tuple(dict.fromkeys(one.text for one in read_lines(source) if one.text.strip())))
-    return _Written(written_texts(source, task))
+    path = Path(source)
+    if not path.is_file():
+        problem = f"no such file; texts come from {CORPUS!r}, from {WRONG_CONTEXTS!r}, or from a file"
+        raise DataError(problem, path=path)
+    return _Shared(_lines(path)) if path.suffix == ".jsonl" else _Written(written_texts(path, task))
 
 
 def written_texts(path: Path | str, task: RetrievalTask) -> dict[str, tuple[str, ...]]:
@@ -55,6 +57,13 @@ def written_texts(path: Path | str, task: RetrievalTask) -> dict[str, tuple[str,
             path=path,
         )
     return found
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    texts = tuple(dict.fromkeys(one.text for one in read_lines(path) if one.text.strip()))
+    if not texts:
+        raise DataError("holds no text", path=path)
+    return texts
 
 
 def _words(text: str) -> str:
