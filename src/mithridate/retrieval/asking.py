@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mithridate.core.errors import QueryError
 from mithridate.retrieval.base import Encoder, Query, TextRole
+from mithridate.retrieval.telemetry import encoding
 
 
 def check_query(text: str, top_k: int, number: int | None = None) -> None:
@@ -20,5 +21,6 @@ def ask(encoder: Encoder, texts: Sequence[str], top_k: int) -> list[Query]:
     """`texts` as queries for `top_k` hits, encoded together; raises QueryError as `check_query` does."""
     for number, text in enumerate(texts):
         check_query(text, top_k, number if len(texts) > 1 else None)
-    asked = encoder.encode(texts, role=TextRole.QUERY)
+    with encoding(encoder.identity, texts):
+        asked = encoder.encode(texts, role=TextRole.QUERY)
     return [Query(*one) for one in zip(texts, asked, strict=True)]

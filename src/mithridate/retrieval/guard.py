@@ -17,6 +17,7 @@ from mithridate.retrieval.encoders.plain import Encodes, as_encoder
 from mithridate.retrieval.encodings import Encodings, VectorMemory
 from mithridate.retrieval.masked_vectors import MaskedVectors
 from mithridate.retrieval.ranking import capped, similarities
+from mithridate.retrieval.telemetry import guarding, reranking
 
 _log = logging.getLogger("mithridate.retrieval")
 
@@ -82,15 +83,21 @@ class Guard:
         their similarity to the query, and keep their order. Raises QueryError for an empty query or a `top_k`
         below 1, EncoderError for vectors of another dimension than the encoder's.
         """
-        encodings = self.encodings()
-        asked = self._asked(query, top_k)
-        given = _as_hits(hits, asked, encodings)
-        ranked = given
-        for reranker in self.rerankers:
-            ranked = _complete(reranker, ranked, reranker.rerank(asked, ranked, top_k, encodings))
-        return assemble(
-            given, ranked, mode=self.mode, floor=self.floor, top_k=top_k, encodings=encodings.count
-        )
+        text = query if isinstance(query, str) else query.text
+        with guarding([one.name for one in self.rerankers], self.mode, text, top_k) as tell:
+            encodings = self.encodings()
+            asked = self._asked(query, top_k)
+            given = _as_hits(hits, asked, encodings)
+            ranked = given
+            for reranker in self.rerankers:
+                with reranking(reranker.name, text, ranked, top_k) as tell_order:
+                    ranked = _complete(reranker, ranked, reranker.rerank(asked, ranked, top_k, encodings))
+                    tell_order(ranked)
+            answer = assemble(
+                given, ranked, mode=self.mode, floor=self.floor, top_k=top_k, encodings=encodings.count
+            )
+            tell(answer)
+        return answer
 
     def _asked(self, query: str | Query, top_k: int) -> Query:
         if isinstance(query, str):

@@ -36,6 +36,7 @@ from mithridate.retrieval.opening import check_encoder, check_layout, fresh_mani
 from mithridate.retrieval.ragpart import RAGPart
 from mithridate.retrieval.sources import open_documents
 from mithridate.retrieval.storage import MemoryStorage, Storage
+from mithridate.retrieval.telemetry import searching
 from mithridate.retrieval.vector_rows import Parts, VectorRows
 
 _log = logging.getLogger("mithridate.retrieval")
@@ -207,9 +208,12 @@ class GuardedIndex:
         return answers[0] if isinstance(query, str) else answers
 
     def _answer(self, query: Query, top_k: int) -> Answer:
-        vectors, width = self.vectors, self._guard.breadth(top_k)
-        ranked = bring_up(self._retriever, vectors, query.vector, width, self._guard.mode)
-        return self._guard.rerank(query, [self._hit(one, vectors) for one in ranked], top_k)
+        with searching("GuardedIndex.search", self._retriever.name, query.text, top_k) as tell:
+            vectors, width = self.vectors, self._guard.breadth(top_k)
+            ranked = bring_up(self._retriever, vectors, query.vector, width, self._guard.mode)
+            answer = self._guard.rerank(query, [self._hit(one, vectors) for one in ranked], top_k)
+            tell(answer)
+        return answer
 
     def _hit(self, ranked: Ranked, vectors: VectorRows) -> Hit:
         return Hit(

@@ -31,6 +31,7 @@ from mithridate.retrieval.masked_vectors import MaskedVectors
 from mithridate.retrieval.observing import bring_up
 from mithridate.retrieval.ragpart import RAGPart
 from mithridate.retrieval.stores.base import AT_ONCE, About, Candidate, Entry, Searched, VectorStore
+from mithridate.retrieval.telemetry import searching
 from mithridate.retrieval.vector_rows import VectorRows, embed, part_shapes
 
 _log = logging.getLogger("mithridate.retrieval")
@@ -112,7 +113,7 @@ class StoreIndex:
         Raises QueryError for an empty query or a `top_k` below 1, StoreUnavailableError.
         """
         queries = [query] if isinstance(query, str) else list(query)
-        answers = [self._answer(one, top_k) for one in ask(self.encoder, queries, top_k)]
+        answers = [self._traced(one, top_k) for one in ask(self.encoder, queries, top_k)]
         return answers[0] if isinstance(query, str) else answers
 
     def missed(self, queries: Sequence[str], top_k: int = 5) -> float:
@@ -134,6 +135,12 @@ class StoreIndex:
     def _brought_up(self, rows: _Rows, query: Query, top_k: int) -> list[Document]:
         ranked = bring_up(self.retriever, rows.vectors, query.vector, top_k, self.guard.mode)
         return [rows.entries[one.row].document for one in ranked]
+
+    def _traced(self, query: Query, top_k: int) -> Answer:
+        with searching("StoreIndex.search", self.retriever.name, query.text, top_k) as tell:
+            answer = self._answer(query, top_k)
+            tell(answer)
+        return answer
 
     def _answer(self, query: Query, top_k: int) -> Answer:
         found = self._found(query, top_k)
