@@ -6,6 +6,7 @@ nDCG and recall are those of ir-measures (extra [bench]).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from mithridate.core.errors import MissingExtraError
@@ -57,19 +58,39 @@ def _measures() -> Any:
 def _measured(
     measure: Any, ranked: Mapping[str, Sequence[str]], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, float]:
-    # Scores of our own that fall with rank: a defence's scores may tie, and trec_eval breaks ties by name.
+    # Names and scores of our own. trec_eval crashes at half a surrogate pair, and breaks ties by name.
+    queries, documents = _Names(), _Names()
+    judged = {
+        queries[query]: {documents[document]: grade for document, grade in grades.items()}
+        for query, grades in qrels.items()
+    }
     scored = {
-        query: {document: float(-rank) for rank, document in enumerate(found)}
+        queries[query]: {documents[document]: float(-rank) for rank, document in enumerate(found)}
         for query, found in ranked.items()
         if query in qrels
     }
-    judged = {query: dict(grades) for query, grades in qrels.items()}
-    found = {one.query_id: float(one.value) for one in _measures().iter_calc([measure], judged, scored)}
-    return {query: found.get(query, 0.0) for query in judged}
+    values = {one.query_id: float(one.value) for one in _measures().iter_calc([measure], judged, scored)}
+    return {query: values.get(queries[query], 0.0) for query in qrels}
+
+
+class _Names(dict[str, str]):
+    """A number for each name, as text."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = str(len(self))
+        return self[name]
 
 
 def mean(values: Sequence[float], seed: int) -> Figure:
-    """The mean over queries with its bootstrap interval; there must be a value."""
+    """The mean over queries with its bootstrap interval; there must be a value.
+
+    The order of the queries does not matter to it.
+    """
+    return _mean(tuple(sorted(values)), seed)
+
+
+@lru_cache(maxsize=4096)  # Most rates of a grid are one of few.
+def _mean(values: tuple[float, ...], seed: int) -> Figure:
     return Figure.of(bootstrap_mean(values, seed))
 
 
