@@ -100,27 +100,33 @@ def commands(page: Path) -> Iterator[str]:
                     yield command
 
 
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that the words name, of a group or of the program, and the words that are left for it."""
+    command: Any = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
 @all_pages
 def test_commands_in_the_docs_exist(page: Path) -> None:
-    group: Any = typer.main.get_command(app)
     for text in commands(page):
-        words = shlex.split(text, comments=True)[1:]
-        if words and words[0] in group.commands:
-            # Parses and checks every option and value; runs nothing.
-            group.commands[words[0]].make_context(words[0], words[1:])
+        command, words = command_of(shlex.split(text, comments=True)[1:])
+        if hasattr(command, "commands"):
+            assert words and all(word in ("--help", "--version", "-h") for word in words), text
         else:
-            assert all(word in ("--help", "--version", "-h") for word in words), text
+            # Parses and checks every option and value; runs nothing.
+            command.make_context(command.name, words)
 
 
 @all_pages
 def test_commands_named_in_prose_exist(page: Path) -> None:
-    group: Any = typer.main.get_command(app)
     for text in _INLINE.findall(prose(page)):
-        words = text.split()[1:]
-        if not words or words[0].startswith("-"):
+        command, words = command_of(text.split()[1:])
+        if hasattr(command, "commands"):
+            assert not words or words[0].startswith("-"), text
             continue
-        assert words[0] in group.commands, text
-        known = {option for p in group.commands[words[0]].params for option in p.opts} | {"--help", "-h"}
+        known = {option for p in command.params for option in p.opts} | {"--help", "-h"}
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, text
 
 
