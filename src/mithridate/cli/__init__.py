@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mithridate import __version__
-from mithridate.cli import audit, plant, report, run, unplant
+from mithridate.cli import audit, guard, plant, report, run, unplant
 from mithridate.core.errors import MithridateError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ for _name, _module in (
     ("report", report),
 ):
     app.command(_name)(_module.command)
+app.add_typer(guard.app, name="guard")
 
 
 def _show_version(wanted: bool) -> None:

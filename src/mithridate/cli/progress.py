@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,6 +22,49 @@ from rich.progress import (
 if TYPE_CHECKING:
     from mithridate.corpus.ledger import OnShard, ShardRecord
     from mithridate.study.plan import Step
+
+
+OnStage: TypeAlias = Callable[[str, int, int | None], None]
+"""Called with what is done now, how much of it is done, and of how much where that is known."""
+
+
+INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
+GOES_ON = "stopped; the same command goes on from here"
+
+
+@contextmanager
+def told_when_stopped(words: str = GOES_ON) -> Iterator[None]:
+    """Say `words` if the user interrupts what is done here, and leave with the exit code of shells for it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True).print(words, soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def stages_progress() -> Iterator[OnStage | None]:
+    """A callback that draws a bar a stage, with the time left; None where standard error is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_stage(what: str, done: int, total: int | None) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done, total=total)
+
+        yield on_stage
 
 
 @contextmanager

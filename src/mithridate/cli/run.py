@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from mithridate.cli.progress import RunProgress
+from mithridate.cli.progress import GOES_ON, RunProgress, told_when_stopped
 from mithridate.cli.report import show_report
 from mithridate.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mithridate.study.config import StudyConfig
-
-_INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
-_STOPPED = "stopped; the same command goes on from here"
 
 
 def command(
@@ -51,16 +47,13 @@ def command(
     path, overrides = _sorted(study or [])
     config = read_study(path, preset, overrides)
     folder = out or Path("runs") / (path.stem if path else preset or DEFAULT_PRESET)
-    try:
+    with told_when_stopped("stopped" if dry_run else GOES_ON):
         if dry_run:
             from mithridate.cli.dry_run import show_dry_run  # noqa: PLC0415
 
             show_dry_run(config, folder)
         else:
             _run(config, folder)
-    except KeyboardInterrupt:
-        Console(stderr=True).print(_STOPPED if not dry_run else "stopped", soft_wrap=True)
-        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _sorted(words: list[str]) -> tuple[Path | None, list[str]]:

@@ -22,7 +22,10 @@ DRAW = """
     plots.push(plot);
   }
   window.addEventListener("beforeprint", () => {
-    for (const plot of plots) Plotly.relayout(plot, { autosize: false, width: 320 });
+    for (const plot of plots) {
+      const width = plot.closest(".wide") ? 640 : 320;
+      Plotly.relayout(plot, { autosize: false, width });
+    }
   });
   window.addEventListener("afterprint", () => {
     for (const plot of plots) Plotly.relayout(plot, { autosize: true, width: null });

@@ -39,7 +39,8 @@ def summary(view: View) -> RenderableType:
     return Group(*parts)
 
 
-def _plain_table(*columns: str, narrow: int) -> RichTable:
+def plain_table(*columns: str, narrow: int) -> RichTable:
+    """A table without lines; the first `narrow` columns give way where the terminal is too narrow."""
     table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for i, column in enumerate(columns):
         table.add_column(Text(column), no_wrap=i >= narrow, overflow="fold")
@@ -47,7 +48,7 @@ def _plain_table(*columns: str, narrow: int) -> RichTable:
 
 
 def _matrix(matrix: tables.Table) -> RichTable:
-    table = _plain_table("attack", "model", *matrix.columns, narrow=2)
+    table = plain_table("attack", "model", *matrix.columns, narrow=2)
     for group in matrix.groups:
         for i, row in enumerate(group.rows):
             entries = [Text.assemble((c.text, "bold"), (f" {c.interval}", "dim")) for c in row.entries]
@@ -56,7 +57,7 @@ def _matrix(matrix: tables.Table) -> RichTable:
 
 
 def _claims(found: list[Claim]) -> RichTable:
-    table = _plain_table("attack", "dose", "excess", "p", "paper", "ours", "verdict", narrow=2)
+    table = plain_table("attack", "dose", "excess", "p", "paper", "ours", "verdict", narrow=2)
     for claim in found:
         final = claim.final
         excess = f"{percent(final.excess)} {span(final.low, final.high)}" if final else "–"
