@@ -67,6 +67,10 @@ TEXTS = {
 }
 
 
+LESSON = """The lie in good style stays: nothing but being wrong sets it apart from an honest page. And where
+one sentence of an honest page answers, RAGMask suspects that page too: look before you drop."""
+
+
 def encoder_name() -> str:
     """The first argument of the command; else MiniLM where it is installed, and hashed words where not."""
     if len(sys.argv) > 1:

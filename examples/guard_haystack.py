@@ -16,7 +16,7 @@ from typing import Any
 # Haystack looks at this when it is imported, and tells its makers of each pipeline that is run.
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 
-from guard_corpus import QUESTION, TEXTS, encoder_name, show
+from guard_corpus import LESSON, QUESTION, TEXTS, encoder_name, show
 from haystack import Document, Pipeline
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
@@ -53,13 +53,13 @@ def main() -> None:
 
     with TemporaryDirectory() as folder:
         pages = [Page(name, text) for name, text in TEXTS.items()]
-        index = GuardedIndex.build(pages, open_encoder(encoder), path=Path(folder, "index"))
+        GuardedIndex.build(pages, open_encoder(encoder), path=Path(folder, "index"))
         indexed = Pipeline()
         indexed.add_component("guarded", GuardedIndexRetriever(f"{folder}/index", encoder, top_k=TOP_K))
         again = Pipeline.loads(indexed.dumps(), allowed_modules=ALLOWED)
         answer = asyncio.run(again.run_async({"guarded": {"query": QUESTION}}))["guarded"]
         print(f"RAGPart, from a file, async: {', '.join(one.id for one in answer['documents'])}")
-        print(*(f"Warning: {warning}" for warning in index.warnings), sep="\n")
+    print(f"\n{LESSON}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from guard_corpus import QUESTION, TEXTS, encoder_name, show
+from guard_corpus import LESSON, QUESTION, TEXTS, encoder_name, show
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableLambda
@@ -51,11 +51,10 @@ def main() -> None:
     show("The same store behind RAGMask and Consensus:", told(guarded.invoke(QUESTION)))
 
     pages = [Page(name, text) for name, text in TEXTS.items()]
-    index = GuardedIndex.build(pages, encoder)
-    retriever = GuardedRetriever(index=index, top_k=TOP_K)
+    retriever = GuardedRetriever(index=GuardedIndex.build(pages, encoder), top_k=TOP_K)
     chain = retriever | RunnableLambda(lambda documents: [document.id for document in documents])
     print(f"RAGPart, in a chain, async: {', '.join(asyncio.run(chain.ainvoke(QUESTION)))}")
-    print(*(f"Warning: {warning}" for warning in index.warnings), sep="\n")
+    print(f"\n{LESSON}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from guard_corpus import QUESTION, TEXTS, encoder_name, show
+from guard_corpus import LESSON, QUESTION, TEXTS, encoder_name, show
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -59,11 +59,10 @@ def main() -> None:
     print(f"What a language model reads of the first node:\n{kept[0].node.get_content(MetadataMode.LLM)}\n")
 
     pages = [Page(name, text) for name, text in TEXTS.items()]
-    defended = GuardedIndex.build(pages, encoder)
-    retriever = GuardedRetriever(defended, top_k=TOP_K)
+    retriever = GuardedRetriever(GuardedIndex.build(pages, encoder), top_k=TOP_K)
     names = [node.node_id for node in asyncio.run(retriever.aretrieve(QUESTION))]
     print(f"RAGPart, async: {', '.join(names)}")
-    print(*(f"Warning: {warning}" for warning in defended.warnings), sep="\n")
+    print(f"\n{LESSON}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mithridate.retrieval.attacks.base import ATTACKS as ATTACKS
+    from mithridate.retrieval.attacks.base import RetrievalAttack as RetrievalAttack
+    from mithridate.retrieval.attacks.base import build_attack as build_attack
     from mithridate.retrieval.base import Encoder as Encoder
     from mithridate.retrieval.base import Hit as Hit
     from mithridate.retrieval.base import Layout as Layout
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from mithridate.retrieval.task import RetrievalTask as RetrievalTask
 
 __all__ = [
+    "ATTACKS",
     "DEFENSES",
     "Answer",
     "CachedEncoder",
@@ -86,6 +90,7 @@ __all__ = [
     "Ranked",
     "Reason",
     "Reranker",
+    "RetrievalAttack",
     "RetrievalTask",
     "Retriever",
     "SentenceTransformerEncoder",
@@ -97,6 +102,7 @@ __all__ = [
     "as_encoder",
     "assemble",
     "bring_up",
+    "build_attack",
     "build_defense",
     "build_from_spec",
     "crop_consistency",
@@ -107,6 +113,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "attacks": ("ATTACKS", "RetrievalAttack", "build_attack"),
     "base": (
         "Encoder",
         "Hit",
