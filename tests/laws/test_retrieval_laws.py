@@ -6,14 +6,11 @@ import math
 import subprocess
 import sys
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
+from defense_kit import Countdown, hits_of, ids, naive_scores, query, random_fragments, stored, suspects, unit
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "retrieval"))
-from defense_kit import Countdown, hits_of, ids, naive_scores, query, random_fragments, stored, suspects, unit
 
 from mithridate.retrieval.base import Mode
 from mithridate.retrieval.consensus import Consensus
