@@ -14,6 +14,7 @@ from mithridate.core.errors import ConfigError, shown
 from mithridate.core.types import Document
 from mithridate.retrieval.base import Encoder, Hit, Mode, Reason
 from mithridate.retrieval.consensus import Consensus
+from mithridate.retrieval.encoders.texts import readable
 from mithridate.retrieval.index import GuardedIndex
 from mithridate.retrieval.ragmask import RAGMask
 from mithridate.retrieval.ragpart import RAGPart
@@ -183,6 +184,6 @@ def _several(found: Sequence[Finding]) -> list[Finding]:
 
 
 def _ordered(found: Sequence[Finding], documents: Sequence[Document]) -> list[Finding]:
-    places = {document.id: place for place, document in enumerate(documents)}
+    places = {readable(document.id): place for place, document in enumerate(documents)}
     rules = [rule.id for rule in RULES]
     return sorted(found, key=lambda one: (-one.level.rank, places[one.document], rules.index(one.rule)))

@@ -85,7 +85,18 @@ SEVERAL = Rule(
 )
 RULES = (SPAN, VOTES, AGREEING, COPIES, QUESTION, UNRELATED, SEVERAL)
 
-_Text = Annotated[str, BeforeValidator(lambda value: readable(value) if isinstance(value, str) else value)]
+
+def _told(value: Any) -> Any:
+    """Plain JSON values without halves of surrogate pairs, which corpora hold and no file can."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {_told(key): _told(one) for key, one in value.items()}
+    return [_told(one) for one in value] if isinstance(value, list) else value
+
+
+_Text = Annotated[str, BeforeValidator(_told)]
+_Evidence = Annotated[dict[str, JsonValue], BeforeValidator(_told)]
 
 
 class Finding(Strict):
@@ -95,7 +106,7 @@ class Finding(Strict):
     level: Level
     document: _Text
     message: _Text
-    evidence: dict[str, JsonValue] = Field(default_factory=dict)
+    evidence: _Evidence = Field(default_factory=dict)
 
 
 class ScanReport(Strict):

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from bench_kit import FILLING, bench_task
+from index_kit import some_documents
+
+from mithridate.core.errors import ConfigError, DocumentError, QueryError
+from mithridate.core.types import Document
+from mithridate.retrieval.encoders import HashingEncoder
+from mithridate.retrieval.scan import ScanOptions, scan
+from mithridate.retrieval.scan_records import RULES, Finding, Level, ScanReport
+from mithridate.retrieval.scan_texts import leading_question, near_copies, questions
+
+ENCODER = HashingEncoder(128)
+
+
+def rules_of(found: list[Finding], document: str) -> dict[str, Level]:
+    return {finding.rule: finding.level for finding in found if finding.document == document}
+
+
+def planted_corpus() -> tuple[list[Document], dict[str, str]]:
+    """Honest documents, and one that is a query before a text about something else."""
+    task = bench_task()
+    query = task.queries["q-amber"]
+    poison = Document("planted", f"{query}. {' '.join(FILLING * 4)}")
+    return [*task.documents, poison], {"amber": query}
+
+
+def test_a_query_in_front_of_another_text_shows_without_queries() -> None:
+    documents, _ = planted_corpus()
+    report = scan(documents, ENCODER)
+    assert rules_of(report.findings, "planted")["leading-question"] is Level.NOTE
+    assert report.queries == 0
+    assert not rules_of(report.findings, "about-barley")
+
+
+def test_with_queries_the_span_is_quoted() -> None:
+    documents, queries = planted_corpus()
+    report = scan(documents, ENCODER, queries, ScanOptions(top_k=2, fall=0.2))
+    found = next(
+        one for one in report.findings if (one.document, one.rule) == ("planted", "span-carries-match")
+    )
+    assert found.level is Level.WARNING
+    assert "find amber" in found.message
+    assert found.evidence["query"] == "amber"
+    assert found.evidence["queries"] == 1
+
+
+def test_a_level_depends_on_how_clear_a_sign_is() -> None:
+    documents, queries = planted_corpus()
+    for fall, level in ((0.0, Level.WARNING), (1.0, Level.NOTE)):
+        report = scan(documents, ENCODER, queries, ScanOptions(top_k=2, fall=fall))
+        assert rules_of(report.findings, "planted")["span-carries-match"] is level
+
+
+def test_many_copies_among_the_hits_are_a_warning_and_a_pair_is_a_note() -> None:
+    documents, queries = planted_corpus()
+    copies = [Document(f"copy{i}", documents[-1].text + f" {i}") for i in range(3)]
+    for more, level in ((copies[:1], Level.NOTE), (copies, Level.WARNING)):
+        report = scan([*documents, *more], ENCODER, queries, ScanOptions(top_k=5))
+        assert rules_of(report.findings, "copy0")["agreeing-hits"] is level
+        assert rules_of(report.findings, "copy0")["near-copies"] is Level.NOTE
+
+
+def test_warnings_that_agree_are_an_error_and_come_first() -> None:
+    documents, queries = planted_corpus()
+    copies = [Document(f"copy{i}", documents[-1].text + f" {i}") for i in range(3)]
+    report = scan([*documents, *copies], ENCODER, queries, ScanOptions(fall=0.0))
+    assert report.findings[0].rule == "several-signs"
+    assert report.findings[0].level is Level.ERROR
+    assert report.at_least(Level.ERROR) == [one for one in report.findings if one.level is Level.ERROR]
+    assert len(report.at_least(Level.NOTE)) == len(report.findings)
+    ranks = [one.level.rank for one in report.findings]
+    assert ranks == sorted(ranks, reverse=True)
+
+
+def test_the_same_corpus_gives_the_same_report() -> None:
+    documents, queries = planted_corpus()
+    first, second = (scan(documents, ENCODER, queries).model_dump_json() for _ in range(2))
+    assert first == second
+
+
+def test_a_report_comes_back_from_json() -> None:
+    documents, queries = planted_corpus()
+    report = scan(documents, ENCODER, queries)
+    assert ScanReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_sarif_names_rules_levels_and_documents() -> None:
+    documents, queries = planted_corpus()
+    report = scan(documents, ENCODER, queries)
+    sarif = json.loads(json.dumps(report.sarif("corpus.jsonl")))
+    (run,) = sarif["runs"]
+    assert sarif["version"] == "2.1.0"
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == [rule.id for rule in RULES]
+    assert len(run["results"]) == len(report.findings) > 0
+    for result, finding in zip(run["results"], report.findings, strict=True):
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"] == finding.rule
+        assert result["level"] == finding.level
+        assert result["level"] in ("note", "warning", "error")
+        (place,) = result["locations"]
+        assert place["logicalLocations"][0]["name"] == finding.document
+        assert place["physicalLocation"]["artifactLocation"]["uri"] == "corpus.jsonl"
+
+
+def test_hostile_texts_are_quoted_without_control_characters() -> None:
+    text = "who is \x1b[31m red and \ud800 blue? " + " ".join(FILLING)
+    report = scan([*some_documents(6), Document("hostile\ud800", text)], ENCODER)
+    found = rules_of(report.findings, "hostile\ufffd")
+    assert "leading-question" in found
+    assert all("\x1b" not in one.message for one in report.findings)
+    json.dumps(report.sarif("c"), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("Who was he? A man of the river, they say, and of no other.", "Who was he?"),
+        ("who was he. A man of the river, they say, and of no other.", "who was he."),
+        ("Is tea good? " * 5, "Is tea good?"),
+        ("Really so? A man of the river, they say, and of no other.", None),
+        ("The man came. A man of the river, they say, and of no other.", None),
+        ("Whoever came was let in. A man of the river, they say, and of no other.", None),
+        ("Who was he?", None),
+        ("", None),
+        ("who " * 200 + "? and then a text of some more words than eight follows", None),
+    ],
+)
+def test_what_begins_with_a_question(text: str, question: str | None) -> None:
+    found = leading_question(text)
+    assert (found[0] if found else None) == question
+
+
+def test_a_question_unlike_the_rest_is_told_by_rank_and_not_by_cosine() -> None:
+    about = "amber amber lantern lantern quarry " * 6
+    question = "where is the lantern of amber?"
+    documents = [
+        Document("own", f"{question} {about}"),
+        Document("other", f"{question} {' '.join(FILLING * 3)}"),
+        *(Document(f"a{i}", about + FILLING[i]) for i in range(4)),
+    ]
+    whole = ENCODER.encode([one.text for one in documents])
+    found = questions(documents, whole, ENCODER, nearer_share=0.5)
+    assert set(rules_of(found, "other")) == {"leading-question", "question-unlike-rest"}
+    assert set(rules_of(found, "own")) == {"leading-question"}
+
+
+def test_near_copies_of_near_copies_belong_together() -> None:
+    angles = np.radians([0, 15, 30, 90])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    documents = [Document(str(i), "x") for i in range(4)]
+    found = near_copies(documents, rows, 0.95)
+    assert [one.document for one in found] == ["0", "1", "2"]
+    assert found[0].evidence == {"copies": 3, "others": ["1", "2"]}
+
+
+def test_pairs_are_found_across_blocks() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2100, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[2050] = rows[3]
+    documents = [Document(str(i), "x") for i in range(len(rows))]
+    assert [one.document for one in near_copies(documents, rows, 0.999)] == ["3", "2050"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"top_k": 0}, {"fall": 1.5}, {"votes": -0.1}, {"copies": 2}, {"nearer": float("nan")}]
+)
+def test_options_that_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        ScanOptions(**options)
+
+
+def test_what_cannot_be_scanned() -> None:
+    with pytest.raises(DocumentError, match="no document"):
+        scan([], ENCODER)
+    with pytest.raises(QueryError, match="empty"):
+        scan(some_documents(5), ENCODER, {"q": " "})
+
+
+def test_what_building_found_is_told() -> None:
+    report = scan([*some_documents(5), Document("blank", " ")], ENCODER)
+    assert report.documents == 5
+    assert any("1 blank documents were left out" in warning for warning in report.warnings)
