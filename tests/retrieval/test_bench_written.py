@@ -8,7 +8,7 @@ from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.retrieval.base import Layout
 from mithridate.retrieval.consensus import Consensus
 from mithridate.retrieval.controls import Concatenated, MeanOfFragments, Plain
-from mithridate.retrieval.measuring.written import parse_calls, parse_chains
+from mithridate.retrieval.measuring.written import Chain, parse_calls, parse_chains
 from mithridate.retrieval.ragmask import RAGMask
 from mithridate.retrieval.ragpart import RAGPart
 
@@ -90,6 +90,11 @@ def test_names_that_are_not_known_get_the_nearest() -> None:
         parse_chains("ragprat+ragmask")
     with pytest.raises(UnknownNameError, match="did you mean 'delta'"):
         parse_chains("ragmask(delt=1)")
+
+
+def test_a_chain_that_is_built_is_taken_as_it_is() -> None:
+    built = Chain("my own", Plain(), (RAGMask(3),))
+    assert parse_chains(["ragpart", built, built])[1:] == [built]
 
 
 def test_no_chain_at_all() -> None:

@@ -30,7 +30,7 @@ class BenchOptions:
     """
 
     attacks: Sequence[str] = DEFAULT_ATTACKS
-    defenses: Sequence[str] = DEFAULT_DEFENSES
+    defenses: Sequence[str | Chain] = DEFAULT_DEFENSES
     top_ks: Sequence[int] = (3, 5, 10)
     copies: Sequence[int] = (1,)
     queries: int | None = 50

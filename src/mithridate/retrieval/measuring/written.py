@@ -6,12 +6,14 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mithridate.core.errors import ConfigError, shown
 from mithridate.retrieval.base import Layout, Reranker, Retriever
 from mithridate.retrieval.controls import Plain
 from mithridate.retrieval.defenses import build_defense
+
+W = TypeVar("W")
 
 _CALL = re.compile(r"\s*([\w.-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _OPTION = re.compile(r"\s*(\w+)\s*=\s*(.*\S)\s*", re.DOTALL)
@@ -45,13 +47,15 @@ class Chain:
         )
 
 
-def parse_chains(written: str | Sequence[str]) -> list[Chain]:
+def parse_chains(written: str | Sequence[str | Chain]) -> list[Chain]:
     """Chains of defences, from one text that parts them by commas or a text each; each chain once.
+
+    A chain that was built already, of defences that are not registered, comes back as it is.
 
     Raises UnknownNameError for a defence or an option that there is not, ConfigError for what cannot be read,
     for a retriever that is not the first of its chain, or no chain at all.
     """
-    chains = [_chain(text) for text in _listed(written, "defence")]
+    chains = [one if isinstance(one, Chain) else _chain(one) for one in _listed(written, "defence")]
     return list({chain.text: chain for chain in chains}.values())
 
 
@@ -61,8 +65,8 @@ def parse_calls(written: str | Sequence[str], what: str) -> list[Call]:
     return list({call.text: call for call in calls}.values())
 
 
-def _listed(written: str | Sequence[str], what: str) -> list[str]:
-    listed = list(_split(written, ",", what)) if isinstance(written, str) else list(written)
+def _listed(written: str | Sequence[W], what: str) -> list[str | W]:
+    listed: list[str | W] = list(_split(written, ",", what) if isinstance(written, str) else written)
     if not listed:
         raise ConfigError(f"no {what} is named; give at least one")
     return listed
