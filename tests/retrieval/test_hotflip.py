@@ -96,11 +96,9 @@ def test_what_the_model_does_not_read_has_no_swaps(gradients: Gradients) -> None
 
 
 @pytest.mark.parametrize("kind", [HotFlip, SpreadHotFlip])
-@pytest.mark.parametrize("start", ["random", "query"])
-def test_it_comes_nearer_the_query(kind: Any, start: str, encoder: SentenceTransformerEncoder) -> None:
-    options = {"words": 6, "carrier_words": 12, "start": start}
+def test_it_comes_nearer_the_query(kind: Any, encoder: SentenceTransformerEncoder) -> None:
     few, more = (
-        [one.text for one in poison(kind(iterations=n, **options), a_task(), copies=3, encoder=encoder)]
+        [one.text for one in poison(kind(6, n, carrier_words=12), a_task(), copies=3, encoder=encoder)]
         for n in (1, 8)
     )
     question = a_task().queries["lantern"]
@@ -109,6 +107,17 @@ def test_it_comes_nearer_the_query(kind: Any, start: str, encoder: SentenceTrans
     assert (after_more >= after_few - 1e-6).all()
     assert after_more.mean() > after_few.mean() + 0.02
     assert all(len(text.split()) == 18 for text in more)
+
+
+def test_it_can_start_from_the_query(encoder: SentenceTransformerEncoder) -> None:
+    question = a_task().queries["stone"]
+    attack = HotFlip(8, 3, start="query", carrier_words=12)
+    found = [one.text for one in poison(attack, a_task(), ["stone"], copies=3, encoder=encoder)]
+    # The six words of the query, and the first two again.
+    begun = [" ".join([question, "which stone", *text.split()[8:]]) for text in found]
+    before, after = cosines(encoder, begun, question), cosines(encoder, found, question)
+    assert (after >= before - 1e-6).all()
+    assert after.mean() > before.mean()
 
 
 def test_free_words_stand_before_the_text_or_all_over_it(encoder: SentenceTransformerEncoder) -> None:

@@ -129,8 +129,9 @@ class Gradients:
         for number, (start, end) in enumerate(offsets):
             # Some tokenizers count the space before a word as the beginning of its token.
             word = text[start:end].lstrip()
-            if word:
-                tokens[end - len(word) - len(self._prompt)] = number
+            place = end - len(word) - len(self._prompt)
+            if word and place >= 0:
+                tokens[place] = number
         return features["input_ids"][0], gradient[0], tokens
 
 
