@@ -109,7 +109,8 @@ def _show(index: GuardedIndex, out: Path, seconds: float) -> None:
     say("retriever", f"{index.retriever!r}{outvoted}")
     for reranker in index.guard.rerankers:
         say("reranker", repr(reranker))
-    say("mode", f"{index.guard.mode.value}, at least {index.guard.floor} hits an answer")
+    floor = index.guard.floor
+    say("mode", f"{index.guard.mode.value}, at least {floor} hit{'' if floor == 1 else 's'} an answer")
     for warning in index.warnings:
         common.warn(console, warning)
     say("index", str(out))
