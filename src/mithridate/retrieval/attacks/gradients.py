@@ -40,8 +40,10 @@ class Gradients:
                 "a sentence-transformers model on PyTorch with a fast tokenizer, such as 'minilm', or "
                 "another attack"
             )
-        self._encoder, self._module, self._tokenizer = encoder, module, tokenizer
-        self._embeddings = embeddings
+        self._encoder: Encoder = encoder
+        self._module: Any = module
+        self._tokenizer: Any = tokenizer
+        self._embeddings: Any = embeddings
         self._prompt = encoder.prompt(TextRole.DOCUMENT)
 
     @cached_property
@@ -65,7 +67,8 @@ class Gradients:
 
     def query(self, text: str) -> Vectors:
         """The unit vector of a query, shape (dimension,)."""
-        return self._encoder.encode([text], role=TextRole.QUERY)[0]
+        (vector,) = self._encoder.encode([text], role=TextRole.QUERY)
+        return np.asarray(vector)
 
     def similarities(self, drafts: Sequence[Draft], query: Vectors) -> NDArray[np.float64]:
         """The cosine of each draft and the query, shape (len(drafts),)."""

@@ -91,7 +91,7 @@ class Paraphrased:
 def _draft(target: Target, texts: Sequence[str]) -> str:
     """A form, an order of words and a text, each drawn anew."""
     rng = target.rng
-    text, form = texts[rng.integers(len(texts))], FORMS[rng.integers(len(FORMS))]
+    text, form = texts[int(rng.integers(len(texts)))], FORMS[int(rng.integers(len(FORMS)))]
     words = text.split()
     half = len(words) // 2
     return form.format(
