@@ -33,7 +33,8 @@ class HotFlip:
     Words are whole tokens of the encoder, so that what is planted is read as what was tried.
 
     `words` are free; they start as random ones, or as the "query"'s own over and over, as in PoisonedRAG's
-    white-box form. Of a text the first `carrier_words` are planted. `texts` as in `QueryAsPoison`.
+    white-box form. Of a text the first `carrier_words` are planted. `texts` as in `QueryAsPoison`. A copy
+    takes about ten seconds of one core with all-MiniLM-L6-v2.
 
     Raises ConfigError for numbers that are not positive.
     """
