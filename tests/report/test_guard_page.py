@@ -73,6 +73,8 @@ def test_planted_texts_and_names_are_shown_as_text(evil_page: str) -> None:
 def test_tables_carry_the_numbers_without_scripts(page: str) -> None:
     said = words(page)
     for expected in (
+        "1 planted document a question",
+        "5 planted documents a question",
         "ASR@5",
         "35% 25–45",
         ".316 .266–.366",

@@ -41,7 +41,7 @@ def write_guard_report(result: BenchResult, path: Path) -> Path:
 def render_guard(result: BenchResult) -> str:
     """The page of a benchmark as HTML."""
     view = GuardView(result)
-    weighed = ((f"{n} planted a question", guard_figures.trade_off(view, n)) for n in view.copies)
+    weighed = ((_planted_each(n), guard_figures.trade_off(view, n)) for n in view.copies)
     return fill_page(
         "guard.html.j2",
         "report.css",
@@ -71,6 +71,10 @@ def render_guard(result: BenchResult) -> str:
 def _title(result: BenchResult) -> str:
     """What the page is called: the corpus by its last name."""
     return f"Retrieval guard on {Path(result.settings.corpus).name or result.settings.corpus}"
+
+
+def _planted_each(copies: int) -> str:
+    return f"{copies} planted document{'' if copies == 1 else 's'} a question"
 
 
 def _tables(view: GuardView, *heads: str) -> list[Table]:

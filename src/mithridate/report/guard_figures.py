@@ -54,7 +54,8 @@ def trade_off(view: GuardView, copies: int) -> go.Figure | None:
     figure.update_yaxes(title_text=f"ASR@{view.quoted_k}")
     figure.update_xaxes(
         title_text=f"nDCG@{NDCG_DEPTH} on the clean corpus",
-        tickformat=".2f",
+        tickformat=".3f",
+        nticks=7,
         range=[min(xs) - 0.08 * width, max(xs) + 0.12 * width],
         showgrid=True,
     )
