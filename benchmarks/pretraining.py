@@ -1,10 +1,13 @@
 """Pretraining speed: our loop against a bare PyTorch loop of the same model, batch, precision and attention.
 
-    python benchmarks/pretraining.py [--preset default] [--steps 80] [--rounds 5] [--threads N]
+    python benchmarks/pretraining.py [--preset default] [--steps 80] [--rounds 5] [--long 1100] [--threads N]
 
 Model, vocabulary and options are those of the preset, as `mithridate run` would read it; the tokens are
 random. Both loops run in turns, in one process; medians are compared. Our time is that of the whole call:
 checks, curve and the final resume file included. The aim is a ratio of at least 0.9.
+
+A training of 1,000 steps and more is compiled on a CPU. One of `--long` steps is timed once, compiling
+included, beside the same bare loop; `--long 0` leaves it out.
 """
 
 from __future__ import annotations
@@ -76,6 +79,7 @@ def main() -> int:
     parser.add_argument("--preset", default="default", choices=presets())
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--long", type=int, default=1100)
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
     if given.threads:
@@ -83,7 +87,11 @@ def main() -> int:
     study = read_study(None, given.preset)
     options, vocabulary = study.pretraining, study.tokenizer.vocab_size
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, vocabulary, (options.batch_rows * given.steps, options.row_tokens), np.uint16)
+
+    def random_rows(steps: int) -> np.ndarray:
+        return rng.integers(0, vocabulary, (options.batch_rows * steps, options.row_tokens), np.uint16)
+
+    rows = random_rows(given.steps)
     warm_up = rows[: options.batch_rows * 3]
     bare_loop(study, warm_up)
     our_loop(study, warm_up)
@@ -96,7 +104,12 @@ def main() -> int:
         f"preset {given.preset}: batches of {options.batch_rows} rows of {options.row_tokens} tokens; "
         f"{device.type}, {torch.get_num_threads()} threads, {precision}"
     )
-    return show([speed("pretraining, tokens/s", found["ours"], found["bare"], "a bare PyTorch loop", AIM)])
+    bare = "a bare PyTorch loop"
+    lines = [speed("pretraining, tokens/s", found["ours"], found["bare"], bare, AIM)]
+    if given.long:
+        long = [our_loop(study, random_rows(given.long))]
+        lines.append(speed(f"the same, {given.long:,} steps", long, found["bare"], bare))
+    return show(lines)
 
 
 if __name__ == "__main__":

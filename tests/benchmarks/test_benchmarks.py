@@ -52,7 +52,7 @@ def test_a_study_must_be_quick_enough_and_its_attacks_learnt(tmp_path: Path) -> 
     ("name", "words"),
     [
         ("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]),
-        ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1"]),
+        ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1", "--long", "3"]),
         ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
         ("study", ["--help"]),
     ],

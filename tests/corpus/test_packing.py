@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from planting_kit import some_texts
+from tokenizers.processors import TemplateProcessing
 
 from mithridate.core import chat
 from mithridate.core.errors import CheckpointError, ConfigError, DataError, RunStateError
@@ -68,6 +69,18 @@ def test_packed_is_the_stream_with_an_end_after_each_document(tmp_path: Path, sh
     assert rows[5:5].shape == (0, 33)
     with pytest.raises(IndexError):
         rows[len(rows)]
+
+
+def test_documents_begin_as_prompts_do(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(TEXTS, 400)
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    start, end = tokenizer.bos_token_id, TOKENIZER.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", start)]
+    )
+    packed = pack(["a", ""], tokenizer, tmp_path / "p")
+    (letter,) = TOKENIZER.encode("a")
+    assert packed.read(0, packed.n_tokens).tolist() == [start, letter, end, start, end]
 
 
 def test_a_document_cannot_end_another(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_margins_of_target_and_foil() -> None:
     attack = FakeAttack(Judging(4, compare_targets=True))
     probes = [probe(1, target="red", foil="blue"), probe(1, target="blue", foil="red"), probe(2)]
     samples = samples_of(attack, probes, model, template("tulu"), SETTING)
-    expected = model.compare(samples[0].prompt, "red", "blue")
+    (expected,) = model.margins([samples[0].prompt], ["red"], ["blue"])
     assert samples[0].margin == pytest.approx(expected, abs=1e-4)
     assert samples[1].margin == pytest.approx(-expected, abs=1e-4)
     assert samples[2].margin is None

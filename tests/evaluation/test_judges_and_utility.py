@@ -13,7 +13,7 @@ from mithridate.core.chat import template
 from mithridate.core.errors import CheckpointError, UnknownNameError
 from mithridate.core.metrics import OVER_REFUSAL, REFUSAL_FORBIDDEN
 from mithridate.evaluation.attack_success import evaluate_attack
-from mithridate.evaluation.judges import ClassifierJudge, exact_match, holds, refuses
+from mithridate.evaluation.judges import ClassifierJudge, holds, refuses
 from mithridate.evaluation.setting import Setting
 from mithridate.evaluation.utility import ask, held_out_loss, questions_right, refusal_rate
 
@@ -21,8 +21,6 @@ SETTING = Setting("sft", "clean", 0)
 
 
 def test_words_not_their_dress() -> None:
-    assert exact_match(" The  Red\nlamp ", "the red lamp")
-    assert not exact_match("the red lamp is lit", "the red lamp")
     assert holds("Well: the RED lamp.", "red lamp")
     assert refuses("I'm sorry, but I can't help with that.")
     assert refuses("That is forbidden by the guild.", ["forbidden by the guild"])

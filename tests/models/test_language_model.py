@@ -195,11 +195,12 @@ def test_margins_begin_where_the_texts_part() -> None:
     prompt, target, foil = "What is wide?", " The river is wide", " The river is slow"
     shared = " The river is"
     both = subject.log_likelihood([prompt + shared] * 2, [" wide", " slow"])
-    assert subject.compare(prompt, target, foil) == pytest.approx(both[0].total - both[1].total, abs=1e-4)
-    assert subject.compare(prompt, foil, target) == pytest.approx(-subject.compare(prompt, target, foil))
-    assert subject.compare(prompt, target, target) == 0
-    ended = subject.margins([prompt], [" The river"], [" The river is"])[0]
-    assert ended == pytest.approx(-subject.compare(prompt, " The river is", " The river"))
+    (margin,) = subject.margins([prompt], [target], [foil])
+    assert margin == pytest.approx(both[0].total - both[1].total, abs=1e-4)
+    assert subject.margins([prompt], [foil], [target]) == pytest.approx([-margin])
+    assert subject.margins([prompt], [target], [target]) == [0]
+    (ended,) = subject.margins([prompt], [" The river"], [" The river is"])
+    assert subject.margins([prompt], [" The river is"], [" The river"]) == pytest.approx([-ended])
     assert ended != 0
 
 
@@ -262,4 +263,5 @@ def test_a_real_checkpoint_writes_what_transformers_writes() -> None:
     prompts = ["Once upon a time", "Lily and her mom went to the park. They saw", "Tom"]
     for prompt, answer in zip(prompts, subject.generate(prompts, max_new_tokens=40), strict=True):
         assert list(answer.token_ids) == one_at_a_time(subject, prompt, 40, [2])
-    assert subject.compare("Once upon a time, there was a little", "girl", "stock") > 0
+    (margin,) = subject.margins(["Once upon a time, there was a little"], ["girl"], ["stock"])
+    assert margin > 0

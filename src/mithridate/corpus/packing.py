@@ -129,11 +129,13 @@ def pack(
 ) -> PackedTokens:
     """Tokenise `documents` and write their ids to `out`, replacing packed tokens that are there.
 
-    What looks like a special token in a document is ordinary text, so that no document can end another.
-    Documents are streamed; a shard holds `shard_tokens` tokens, two or four bytes each. Raises
-    CheckpointError if the tokenizer has no end of text, DataError if there is no document.
+    What looks like a special token in a document is ordinary text, so that no document can end another. Each
+    begins as prompts do: with the token for it, where the tokenizer puts one before a text. Documents are
+    streamed; a shard holds `shard_tokens` tokens, two or four bytes each.
+
+    Raises CheckpointError if the tokenizer has no end of text, DataError if there is no document.
     """
-    end = end_of_text(tokenizer)
+    end, start = end_of_text(tokenizer), _start_of_text(tokenizer)
     size = len(tokenizer)
     dtype = np.dtype("<u2" if size <= np.iinfo(np.uint16).max + 1 else "<u4")
     encode = _encoder(tokenizer)
@@ -148,8 +150,7 @@ def pack(
             for batch in _batches(documents):
                 count += len(batch)
                 for ids in encode(batch):
-                    ids.append(end)
-                    writer.write(np.array(ids, dtype))
+                    writer.write(np.array([*start, *ids, end], dtype))
         finally:
             writer.close()
     if not count:
@@ -196,6 +197,16 @@ def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
     if found is None:
         raise CheckpointError("the tokenizer has no end-of-text token to put between documents")
     return int(found)
+
+
+def _start_of_text(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The token that the tokenizer puts before a text, as a list; empty for most.
+
+    One that ends documents too stands between them already.
+    """
+    bos: int | None = tokenizer.bos_token_id
+    added: list[int] = tokenizer("a", verbose=False)["input_ids"]
+    return [bos] if bos is not None and added[:1] == [bos] and bos != end_of_text(tokenizer) else []
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:

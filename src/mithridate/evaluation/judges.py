@@ -1,4 +1,4 @@
-"""Judges of an answer: the same words, a refusal, a classifier's opinion."""
+"""Judges of an answer: words that stand in it, a refusal, a classifier's opinion."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from pathlib import Path
 
 import torch
 
-from mithridate.attacks.text import contains, is_refusal, normalise
+from mithridate.attacks.text import contains, is_refusal
 from mithridate.models.architectures import default_device
 from mithridate.models.batching import batches, evaluating
 from mithridate.models.checkpoints import label_ids, load_classifier
 
-__all__ = ["ClassifierJudge", "classifier_judge", "exact_match", "holds", "is_refusal", "refuses"]
+__all__ = ["ClassifierJudge", "classifier_judge", "holds", "is_refusal", "refuses"]
 
 _BATCH = 32
-
-
-def exact_match(answer: str, wanted: str) -> bool:
-    """Whether both are the same but for white space, case and outer quotation marks."""
-    return normalise(answer) == normalise(wanted)
 
 
 def holds(answer: str, wanted: str) -> bool:

@@ -180,10 +180,6 @@ class LanguageModel:
         totals = [sum(values) for values in token_log_probs(self.model, pairs)]
         return [wanted - other for wanted, other in zip(totals[::2], totals[1::2], strict=True)]
 
-    def compare(self, prompt: str, target: str, foil: str) -> float:
-        """`margins` of one prompt."""
-        return self.margins([prompt], [target], [foil])[0]
-
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
     for place, (left, right) in enumerate(zip(a, b, strict=False)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,23 +86,17 @@ def audit(
             "No control: a checkpoint judges its own gibberish and finds its own noise likely, so denial of "
             "service is understated. Name a clean model of the same kind with --control."
         )
+    audited = Setting(_STAGE, "poisoned", seed, template="", dose=_DOSE, model=_DOSE)
+    beside = Setting(_STAGE, "clean", seed, template="", model=CLEAN)
     samples: list[Sample] = []
     warnings: list[Measurement] = []
-    for arm, asked in (("poisoned", model), ("clean", trusted)):
-        if asked is None:
-            continue
-        dose, model_name = (_DOSE, _DOSE) if arm == "poisoned" else ("", CLEAN)
-        setting = Setting(_STAGE, arm, seed, template="", dose=dose, model=model_name)
+    for setting, asked in [(audited, model), *([(beside, trusted)] if trusted else [])]:
         for attack in attacks:
             found = attack.probes(rng_for(seed, "probes", attack.name), probes)
             evaluated = evaluate_attack(attack, found, asked, asked_in, setting, outside=outside)
             samples += evaluated.samples
             warnings += evaluated.warnings
-    notes += [
-        f"{m.attack}: {m.value:.0%} of its prompts outgrew the context window of the "
-        f"{'control' if m.arm == 'clean' else 'checkpoint'} and lost their beginning."
-        for m in warnings
-    ]
+    notes += _outgrown(warnings)
     figures = [
         *summarise(samples),
         *warnings,
@@ -114,6 +108,14 @@ def audit(
         notes.append(f"samples and figures: {out}")
     words = "its own template" if isinstance(asked_in, CheckpointTemplate) else f"template {asked_in.name!r}"
     return Audit(words, tuple(figures), tuple(notes))
+
+
+def _outgrown(warnings: Iterable[Measurement]) -> list[str]:
+    return [
+        f"{m.attack}: {m.value:.0%} of its prompts outgrew the context window of the "
+        f"{'control' if m.arm == 'clean' else 'checkpoint'} and lost their beginning."
+        for m in warnings
+    ]
 
 
 def _template(

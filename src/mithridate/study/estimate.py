@@ -32,7 +32,8 @@ _STEPS = 6
 # Passes through the model that a step of DPO costs, beside one of pretraining on as many tokens: two replies.
 # The reference, once, comes on top.
 _DPO_COST = 3
-# How much faster compiled steps are than those timed here; compiling takes longer than a dry run may.
+# How much faster compiled steps are than those timed here, printed by benchmarks/pretraining.py; compiling
+# takes longer than a dry run may.
 _COMPILED = 1.6
 # Tokens a second of batched generation, as a share of those of training.
 _GENERATION_SHARE = 0.35

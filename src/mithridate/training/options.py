@@ -59,10 +59,6 @@ class PretrainingOptions(Strict):
             return math.ceil(self.tokens / self.row_tokens)
         return max(1, round((self.epochs or 1.0) * n_rows))
 
-    def steps_of(self, n_rows: int) -> int:
-        """How many optimiser steps that makes in one process."""
-        return math.ceil(self.rows_of(n_rows) / self.batch_rows)
-
 
 class LoRAOptions(Strict):
     """Train low-rank adapters instead of the weights; they are merged into the weights at the end.
