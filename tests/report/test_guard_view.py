@@ -29,7 +29,7 @@ def test_headlines_name_the_worst_of_no_defence_and_the_best_worst_case() -> Non
         "(query_as_poison, 1 copy) to 60% (repeated, 1 copy) of the questions."
     )
     assert least == (
-        "Of 3 defences, ragpart+ragmask+consensus does best where it does worst: at most 25% [15–35] "
+        "Of 3 defences, ragpart+ragmask+consensus lets least through in its worst case: 25% [15–35] "
         "(repeated, 1 copy). It costs 1.5 points of nDCG@10 on the clean corpus (1.1 to 2.5)."
     )
 

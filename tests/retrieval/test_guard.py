@@ -252,3 +252,11 @@ def test_hits_of_a_store_are_scored_alike_with_and_without_vectors() -> None:
     assert [(hit.document.id, hit.score) for hit in with_vectors.hits] == [
         (hit.document.id, hit.score) for hit in without.hits
     ]
+
+
+def test_hits_with_vectors_can_be_compared() -> None:
+    vector = np.ones(4, np.float32) / 2
+    one, other = (Hit(Document("a", "river"), 0.5, vector=vector * sign) for sign in (1, -1))
+    assert one == other
+    assert one != replace(one, score=0.4)
+    assert Query("river", vector) != Query("harbour", vector)

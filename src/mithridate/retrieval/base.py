@@ -69,7 +69,7 @@ class Query:
     """What is asked, as text and as a unit vector of shape (dimension,)."""
 
     text: str
-    vector: Vectors
+    vector: Vectors = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class Hit:
     document: Document
     score: float
     reasons: tuple[Reason, ...] = ()
-    vector: Vectors | None = None
+    # Arrays have no truth value, so that two hits with vectors could not be compared.
+    vector: Vectors | None = field(default=None, compare=False, repr=False)
     """The whole document's unit vector where it is known; a reranker encodes the text where it is not."""
 
     @property
