@@ -160,8 +160,8 @@ class GuardView:
         best = min(others, key=lambda defense: max(map(_rate, self._rates(defense))))
         worst, most = max(self._rates(best), key=_rate)
         said = (
-            f"Of {len(others)} defence{'s' if len(others) > 1 else ''}, {best.label} lets least through in its "
-            f"worst case: {percent(most.value)} {_brackets(span(most.low, most.high))}({worst.label})"
+            f"Of {len(others)} defence{'s' if len(others) > 1 else ''}, {best.label} lets least through in "
+            f"its worst case: {percent(most.value)} {_brackets(span(most.low, most.high))}({worst.label})"
         )
         loss = self.clean(best).ndcg_loss
         if loss is None:
