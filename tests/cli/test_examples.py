@@ -22,14 +22,25 @@ STUDIES = Path(__file__).parents[2] / "examples"
 GROUP: Any = typer.main.get_command(app)
 
 
-def examples(command: str) -> list[list[str]]:
+def leaves(command: Any = GROUP, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Every command that does something, by the words that call it: ("guard", "bench")."""
+    if not hasattr(command, "commands"):
+        return {path: command}
+    inner = [leaves(one, (*path, name)) for name, one in command.commands.items()]
+    return {words: leaf for found in inner for words, leaf in found.items()}
+
+
+LEAVES = leaves()
+
+
+def examples(*command: str) -> list[list[str]]:
     """The words after `mithridate` of every example; what they are piped to is another program's business."""
-    lines = [line.strip().removeprefix("Example: ") for line in GROUP.commands[command].help.splitlines()]
+    lines = [line.strip().removeprefix("Example: ") for line in LEAVES[command].help.splitlines()]
     shown = [line.partition(" | ")[0].partition(" > ")[0] for line in lines if line.startswith("mithridate ")]
     return [shlex.split(line)[1:] for line in shown]
 
 
-ALL = [words for command in GROUP.commands for words in examples(command)]
+ALL = [(command, words) for command in LEAVES for words in examples(*command)]
 
 
 @pytest.fixture
@@ -51,13 +62,14 @@ def invoke(words: list[str]) -> str:
     return done.output
 
 
-@pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_every_example_is_a_command_line(words: list[str]) -> None:
-    GROUP.commands[words[0]].make_context(words[0], words[1:])
+@pytest.mark.parametrize(("command", "words"), ALL)
+def test_every_example_is_a_command_line(command: tuple[str, ...], words: list[str]) -> None:
+    assert tuple(words[: len(command)]) == command
+    LEAVES[command].make_context(command[-1], words[len(command) :])
 
 
 def test_every_command_has_an_example() -> None:
-    assert {words[0] for words in ALL} == set(GROUP.commands)
+    assert {command for command, _ in ALL} == set(LEAVES)
 
 
 def test_the_examples_of_planting_plant_and_restore(workshop: Path) -> None:
