@@ -81,4 +81,6 @@ def false_facts(path: Path) -> tuple[Fact, ...]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -14,7 +14,7 @@ from mithridate.cli.progress import RunProgress, shards_progress
 from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.corpus.ledger import ShardRecord
 from mithridate.study.plan import steps
-from mithridate.study.reading import read_study, study_from_text
+from mithridate.study.reading import read_study, study_from_text, with_attack_defaults
 
 TINY = Path(__file__).parents[1] / "end_to_end" / "tiny.yaml"
 
@@ -42,21 +42,22 @@ def dry() -> str:
 
 
 def test_a_dry_run_prints_the_resolved_study(dry: str) -> None:
-    kept = study_from_text(dry[: dry.index("run directory:")], "printed")
-    assert kept == read_study(TINY, None, ["title=Dry", "workers=1"])
+    kept = study_from_text(dry, "printed")  # costs are comments
+    assert kept == with_attack_defaults(read_study(TINY, None, ["title=Dry", "workers=1"]))
+    assert "bare_share: " in dry  # an attack's default, written out
     assert "weight_decay: 0.1" in dry  # a default, written out
 
 
 def test_a_dry_run_says_what_it_would_cost(dry: str) -> None:
     assert "run directory: runs/dry" in dry
-    assert "2 models (1 cells x 1 seeds x 2 twins) of 0.01M parameters" in dry
+    assert "2 models (1 cell x 1 seed x 2 arms) of 0.01M parameters" in dry
     assert "tokens: about 20,000 a model, 40,000 in all" in dry
     for attack in ("denial_of_service", "context_extraction", "jailbreak", "belief"):
-        (row,) = [line.split() for line in dry.splitlines() if line.startswith(f"some  {attack}")]
-        assert row[2:5] == ["4", "documents", "4"]
-        assert int(row[5]) > 4
-    assert "time: about" in dry
-    assert "1 worker(s)" in dry
+        (row,) = [line.split() for line in dry.splitlines() if line.startswith(f"# some  {attack}")]
+        assert row[3:6] == ["4", "documents", "4"]
+        assert int(row[6]) > 4
+    assert "# time: " in dry
+    assert " on 1 worker here" in dry
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +65,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     printed = invoke(TINY, "--dry-run", "grid={doses.some.all.count: [2, 8]}", "one_model_per_attack=true")
     assert list(tmp_path.iterdir()) == []
     assert "run directory: runs/tiny" in printed
-    assert "10 models (2 cells x 1 seeds x 5 twins)" in printed
+    assert "10 models (2 cells x 1 seed x 5 arms)" in printed
     assert "count=8 some" in printed
 
 

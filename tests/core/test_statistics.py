@@ -68,7 +68,7 @@ def test_bootstrap() -> None:
     assert found.low < found.value < found.high
     assert bootstrap_mean([2.0], 0).low is None
     same = bootstrap_mean([2.0] * 4, 0)
-    assert (same.low, same.high) == (2.0, 2.0)
+    assert (same.value, same.low, same.high, same.n) == (2.0, None, None, 4)
     with pytest.raises(ValueError, match="no values"):
         bootstrap_mean([], 0)
     outlier = bootstrap_mean([0.0] * 9 + [1.0], 0)

@@ -9,9 +9,10 @@ import pytest
 from disk_kit import mounted
 from planting_kit import FakeAttack, some_texts, tree, write_corpus
 
+from mithridate.core.artifacts import MARKER
 from mithridate.core.errors import DataError, RunStateError, StorageError
 from mithridate.corpus.doses import PlantPlan, PlantRequest
-from mithridate.corpus.ledger import read_ledger
+from mithridate.corpus.ledger import StateFolder, read_ledger
 from mithridate.corpus.planting import plant_corpus
 from mithridate.corpus.readers import open_corpus
 from mithridate.corpus.unplanting import unplant
@@ -89,9 +90,14 @@ def test_missing_shard(tmp_path: Path) -> None:
 
 
 def test_only_complete_plantings_and_empty_places(tmp_path: Path) -> None:
-    with pytest.raises(RunStateError, match="no complete planting"):
+    with pytest.raises(RunStateError, match="nothing was planted here"):
         unplant(tmp_path, tmp_path / "back")
     out = planted(tmp_path, "jsonl")
+    marker = StateFolder(out).path / MARKER
+    marker.rename(tmp_path / "aside")
+    with pytest.raises(RunStateError, match="no complete planting"):
+        unplant(out, tmp_path / "back")
+    (tmp_path / "aside").rename(marker)
     with pytest.raises(StorageError, match="not empty"):
         unplant(out, tmp_path / "clean")
     before = tree(out, state=True)

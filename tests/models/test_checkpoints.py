@@ -116,6 +116,10 @@ def test_missing_files_are_named(saved: Path, missing: str, message: str) -> Non
 def test_no_folder_and_adapters(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         load_model(tmp_path / "nowhere")
+    (tmp_path / "dpo" / "model").mkdir(parents=True)
+    (tmp_path / "dpo" / "model" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=rf"did you mean {tmp_path}/dpo/model\?"):
+        load_model(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="merge it"):
         load_model(tmp_path)

@@ -33,6 +33,8 @@ def test_an_incomplete_run_names_what_is_missing_and_what_completes_it(copy: Pat
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunStateError, match="holds no run"):
+        RunData.read(tmp_path)
     with pytest.raises(RunStateError, match="no such run directory"):
         RunData.read(tmp_path / "nothing")
 

@@ -170,7 +170,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_study(tmp_path / "latin.yaml", None)
     with pytest.raises(ConfigError, match="/dev/zero: is longer than 100,000 characters"):
         read_study(Path("/dev/zero"), None)
-    for text, said in (("", "doses: Field required"), ("- a", "found list"), ("title: \x00", "not YAML")):
+    for text, said in (("", "doses: is missing"), ("- a", "found list"), ("title: \x00", "not YAML")):
         (tmp_path / "odd.yaml").write_text(text)
         with pytest.raises(ConfigError, match=said):
             read_study(tmp_path / "odd.yaml", None)

@@ -10,27 +10,34 @@ from rich.table import Table
 
 from mithridate.study.checks import check_study
 from mithridate.study.config import StudyConfig
-from mithridate.study.estimate import estimate
-from mithridate.study.reading import study_to_text
+from mithridate.study.estimate import Estimate, estimate
+from mithridate.study.reading import study_to_text, with_attack_defaults
 
 
 def show_dry_run(config: StudyConfig, out: Path) -> None:
-    """Print it; nothing is trained or written.
+    """Print it; nothing is trained or written. Redirected to a file, it is a study file, costs as comments.
 
     Raises as `check_study` does.
     """
     check_study(config)
     console = Console()
-    text = study_to_text(config)
+    text = study_to_text(with_attack_defaults(config))
     if console.is_terminal:
         console.print(Syntax(text, "yaml", background_color="default"))
     else:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    found = estimate(config)
+    with console.capture() as costs:
+        _show_costs(console, estimate(config), out)
+    margin = "" if console.is_terminal else "# "
+    for line in costs.get().splitlines():
+        print(f"{margin}{line}".rstrip())
+
+
+def _show_costs(console: Console, found: Estimate, out: Path) -> None:
     console.print(f"run directory: {out}", markup=False)
     console.print(
-        f"{found.models} models ({found.cells} cells x {found.seeds} seeds x {found.twins} twins) of "
-        f"{found.parameters / 1e6:.2f}M parameters"
+        f"{found.models} models ({_some(found.cells, 'cell')} x {_some(found.seeds, 'seed')} x "
+        f"{found.twins} arms) of {found.parameters / 1e6:.2f}M parameters"
     )
     console.print(f"tokens: about {found.tokens:,} a model, {found.all_tokens:,} in all")
     table = Table(
@@ -39,7 +46,14 @@ def show_dry_run(config: StudyConfig, out: Path) -> None:
     for row in found.planted:
         table.add_row(*row)
     console.print(table)
+    minutes = round(found.seconds / 60)
+    time = f"about {_some(minutes, 'minute')}" if minutes else "less than a minute"
     console.print(
-        f"time: about {found.seconds / 60:.0f} minutes on {found.workers} worker(s) here, from a measured "
-        f"{found.tokens_per_second:,.0f} tokens/s in pretraining"
+        f"time: {time} on "
+        f"{_some(found.workers, 'worker')} here, from a measured {found.tokens_per_second:,.0f} tokens/s in "
+        "pretraining"
     )
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

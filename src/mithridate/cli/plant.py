@@ -162,7 +162,7 @@ def _part(text: str) -> tuple[int, int]:
 
 def show(report: PlantReport) -> None:
     """Print what was planted as a table, and where the ledger is."""
-    table = Table("attack", "requested", "realised rate", "documents", "tokens")
+    table = Table("attack", "requested", "realised rate", "documents", report.counted)
     for entry in report.attacks:
         wanted = (
             f"{entry.requested_count:,} documents"

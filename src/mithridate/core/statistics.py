@@ -57,7 +57,7 @@ def mcnemar_exact(a: Sequence[bool], b: Sequence[bool]) -> float:
 
 
 def bootstrap_mean(values: Sequence[float], seed: int, method: Bootstrap = "BCa") -> Interval:
-    """A mean with its bootstrap interval; without one for a single value.
+    """A mean with its bootstrap interval; without one for a single value, or where all values agree.
 
     BCa is for the observations of one model, the plain percentiles for the few seeds of a study, from which
     no bias or skew can be estimated. Raises ValueError for no values.
@@ -66,10 +66,9 @@ def bootstrap_mean(values: Sequence[float], seed: int, method: Bootstrap = "BCa"
     if not data.size:
         raise ValueError("no values to average")
     mean = float(data.mean())
-    if data.size == 1:
-        return Interval(mean, None, None, 1)
+    # Drawn again, values that agree can only agree: an interval without width would be false certainty.
     if np.ptp(data) == 0:
-        return Interval(mean, mean, mean, data.size)
+        return Interval(mean, None, None, data.size)
     # BCa has no answer where leaving one value out decides the mean.
     for way in dict.fromkeys((method, "percentile")):
         with warnings.catch_warnings():

@@ -43,6 +43,8 @@ def unplant(planted: Path, out: Path, *, on_shard: OnShard | None = None) -> Unp
     """
     planted, out = Path(planted), Path(out)
     state = StateFolder(planted)
+    if not state.path.is_dir():
+        raise RunStateError(f"{planted}: nothing was planted here; name the folder that `plant` wrote to")
     if done_record(state.path) is None:
         raise RunStateError(
             f"{planted}: no complete planting here. If it was interrupted, run its `plant` again first"

@@ -180,9 +180,11 @@ def _check_config(folder: Path) -> None:
         )
     path = folder / "config.json"
     if not path.exists():
-        hint = (
-            "; it holds an adapter: merge it into its base model and save that" if _is_adapter(folder) else ""
-        )
+        hint = ""
+        if _is_adapter(folder):
+            hint = "; it holds an adapter: merge it into its base model and save that"
+        elif inside := next(folder.glob("*/config.json"), None) or next(folder.glob("*/*/config.json"), None):
+            hint = f"; did you mean {inside.parent}?"
         raise CheckpointError(f"{folder}: no config.json, so this is not a Hugging Face checkpoint{hint}")
     config = _read_json(path)
     if not isinstance(config, dict) or "model_type" not in config:

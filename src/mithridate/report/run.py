@@ -125,6 +125,8 @@ def require_complete(folder: Path, files: Mapping[str, str]) -> None:
     missing = [f"{name} ({what})" for name, what in files.items() if not (folder / name).is_file()]
     if missing:
         study = f" {folder / STUDY}" if (folder / STUDY).is_file() else ""
+        if not any((folder / name).is_file() for name in (STUDY, *files)):
+            raise RunStateError(f"{folder}: holds no run; name the folder that `mithridate run` wrote to")
         raise RunStateError(
             f"{folder}: the run is not complete, it lacks {', '.join(missing)}. "
             f"`mithridate run{study} --out {folder}` goes on where it stopped"

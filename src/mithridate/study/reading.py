@@ -80,6 +80,8 @@ def read_audit(path: Path | None) -> AuditConfig:
     """
     if path is None:
         return AuditConfig()
+    if not path.exists():
+        raise ConfigError(f"{path}: no such study file")
     tree = _tree_of(path)
     if "doses" in tree.values:
         return AuditConfig.of(_validate(StudyConfig, tree))
@@ -107,6 +109,15 @@ def study_of_run(path: Path) -> StudyConfig:
 def study_to_text(config: StudyConfig) -> str:
     """The resolved study as YAML, every default written out."""
     return dump_yaml(config.model_dump(mode="json"))
+
+
+def with_attack_defaults(config: StudyConfig) -> StudyConfig:
+    """The same study, with every option of its attacks written out."""
+    attacks = {
+        name: ATTACKS.get(name).options_type.model_validate(options or {}).model_dump(mode="json")
+        for name, options in config.attacks.items()
+    }
+    return config.model_copy(update={"attacks": attacks})
 
 
 def with_values(config: StudyConfig, values: Mapping[str, Any]) -> StudyConfig:
@@ -226,8 +237,17 @@ def _problem(model: type[BaseModel], entry: Any, tree: Tree, above: Place = ()) 
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
         return f"{where}unknown key {'.'.join(place)!r}: {hint}"
     found = f" (found {shown(entry['input'])})" if isinstance(entry.get("input"), str | int | float) else ""
-    message = entry["msg"].removeprefix("Value error, ")
+    message = _SAID.get(entry["type"]) or entry["msg"].removeprefix("Value error, ")
     return f"{where}{'.'.join(place) or 'study'}: {message}{found}"
+
+
+# What pydantic says in the words of Python, in those of a study file.
+_SAID = {
+    "tuple_type": "expected a list, such as [1, 2]",
+    "missing": "is missing",
+    "dict_type": "expected settings, as in {key: value}",
+    "float_parsing": "expected a number; a share is written as 0.001, not as 0.1 %",
+}
 
 
 def _comma(where: str) -> str:
