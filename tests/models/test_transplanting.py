@@ -93,7 +93,8 @@ def test_dropout_and_book_keeping_do_not_make_another_architecture() -> None:
     target = decoder(overrides={"attention_dropout": 0.0}, attention="sdpa")
     source = decoder(seed=2, overrides={"attention_dropout": 0.1, "eos_token_id": 5}, attention="eager")
     with transplant(target, source, range(3), **ALL):
-        torch.testing.assert_close(logits(target), logits(source))
+        text = batch([[5, 6, 7, 8, 9, 10]])
+        torch.testing.assert_close(logits(target, **text), logits(source, **text), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +148,7 @@ def test_tables_that_no_file_holds_are_compared() -> None:
         pass
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 @pytest.mark.parametrize("merged", [True, False])
 def test_adapters_are_refused_until_they_are_merged_for_good(merged: bool) -> None:
     target, base = decoder(seed=1), decoder(seed=2)
@@ -158,6 +160,8 @@ def test_adapters_are_refused_until_they_are_merged_for_good(merged: bool) -> No
             pass
         with refused("the target holds adapters"), transplant(inner, target, [0]):
             pass
+    if merged:
+        adapted.unmerge_adapter()
     plain = adapted.merge_and_unload()
     with transplant(target, plain, range(3), **ALL):
         assert torch.equal(logits(target), logits(plain))

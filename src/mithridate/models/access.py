@@ -100,8 +100,9 @@ def parts_of(model: PreTrainedModel) -> Parts:
     """The parts of `model`, found by its structure and by what a text of a few tokens does in it.
 
     That text goes through once a model, past any hooks that others have put there; a model that has got
-    other modules since is looked at anew. Raises AccessError for a model whose blocks, embeddings or head are not found. A model whose attention or MLP is
-    not found has parts all the same: `Parts.writer` raises for those sites.
+    other modules since is looked at anew. Raises AccessError for a model whose blocks, embeddings or head are
+    not found. A model whose attention or MLP is not found has parts all the same: `Parts.writer` raises for
+    those sites.
     """
     known = _FOUND.get(model)
     if known is None or not known.fits(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -94,9 +95,10 @@ def _watching(parts: Parts, watched: Mapping[Site, tuple[Writer, _Seen]]) -> Ite
     """Hooks at every site, which also learn of each pass; removed at the end, when all must have fired."""
     now: list[Pass] = []
     fired: set[Site] = set()
+    signature = inspect.signature(parts.decoder.forward)
 
-    def begin(decoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        now[:] = [pass_of(decoder, args, kwargs, first=not now)]
+    def begin(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        now[:] = [pass_of(signature, args, kwargs, first=not now)]
 
     def at(site: Site, seen: _Seen) -> Callable[[torch.Tensor], torch.Tensor | None]:
         def look(tensor: torch.Tensor) -> torch.Tensor | None:

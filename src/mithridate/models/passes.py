@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from mithridate.core.errors import AccessError
 from mithridate.models.sites import Site
@@ -67,14 +66,16 @@ class Context:
         return self.now.positions
 
 
-def pass_of(decoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, first: bool) -> Pass:
-    """The pass that begins when `decoder` is called with `args` and `kwargs`.
+def pass_of(
+    forward: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, first: bool
+) -> Pass:
+    """The pass that begins when a decoder, whose `forward` has this signature, is called.
 
     `first` says that the hooks saw none before. Texts are told from padding by the mask, wherever it pads;
     without a mask by the `position_ids`, and without these nothing is padding. Raises AccessError for masks
-    of other than two dimensions, or narrower than text and cache together.
+    of other than two dimensions, or of another width than cache and tokens have together.
     """
-    bound = inspect.signature(decoder.forward).bind_partial(*args, **kwargs).arguments
+    bound = forward.bind_partial(*args, **kwargs).arguments
     given = {**bound, **bound.get("kwargs", {})}
     tokens = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
     rows, columns = tokens.shape[:2]
@@ -90,11 +91,11 @@ def pass_of(decoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 
 
 def _from_mask(mask: Any, rows: int, past: int, columns: int) -> torch.Tensor:
-    if not isinstance(mask, torch.Tensor) or mask.ndim != 2 or mask.shape[1] < past + columns:
+    if not isinstance(mask, torch.Tensor) or mask.ndim != 2 or mask.shape[1] != past + columns:
         found = tuple(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
         raise AccessError(
             f"the attention mask is {found}, which does not tell text from padding; expected one number a "
             f"token, of shape ({rows}, {past + columns})"
         )
-    counted = mask[:, : past + columns].long().cumsum(dim=1) - 1
-    return counted.masked_fill(~mask[:, : past + columns].bool(), -1)[:, past:]
+    counted = mask.long().cumsum(dim=1) - 1
+    return counted.masked_fill(~mask.bool(), -1)[:, past:]

@@ -25,7 +25,9 @@ _BOOKKEEPING = frozenset(
         "bos_token_id",
         "dtype",
         "eos_token_id",
+        "id2label",
         "initializer_range",
+        "label2id",
         "max_position_embeddings",
         "pad_token_id",
         "transformers_version",
@@ -137,12 +139,12 @@ def _require_alike(target: PreTrainedModel, source: PreTrainedModel) -> None:
     _require_same_tensors(target, source)
 
 
-def _computed(config: Mapping[str, Any]) -> dict[str, Any]:
+def _computed(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The fields of a configuration that decide what weights compute; dropout does not, out of training."""
     return {
-        name: _computed(value) if isinstance(value, Mapping) else value
+        str(name): _computed(value) if isinstance(value, Mapping) else value
         for name, value in config.items()
-        if name not in _BOOKKEEPING and "dropout" not in name and "pdrop" not in name
+        if name not in _BOOKKEEPING and "dropout" not in str(name) and "pdrop" not in str(name)
     }
 
 
