@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 # What `make bench` times, the longest last. Each exits with 1 where it misses an aim; the rest are run all the same.
-BENCHMARKS := planting pretraining evaluation study
+BENCHMARKS := planting pretraining evaluation token_shift weight_shift study
 
 .PHONY: study test test-slow lint bench clean
 
