@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from mithridate.core.errors import AccessError
 from mithridate.models.blocks import Block, Calls, find_block, is_norm, same
@@ -117,8 +118,8 @@ def parts_of(model: PreTrainedModel) -> Parts:
 
 
 def _find(model: PreTrainedModel) -> Parts:
-    name = type(model).__name__
-    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    name, untyped = type(model).__name__, cast(Any, model)
+    embeddings, head = untyped.get_input_embeddings(), untyped.get_output_embeddings()
     if not isinstance(embeddings, nn.Module) or not isinstance(head, nn.Module):
         raise AccessError(f"{name} has no embeddings or no head; expected a causal language model, with both")
     stacks = _stacks(model)

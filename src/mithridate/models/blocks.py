@@ -104,14 +104,13 @@ def _branch(module: nn.Module, norms: Sequence[nn.Module], calls: Calls) -> Bran
 
 def _adds_up(block: Call, attention: Call, mlp: Call) -> bool:
     """Whether the stream gains what both branches made, up to one factor (Granite scales its branches)."""
-    tensors = [seen and seen.copy for seen in (block.given, block.made, attention.made, mlp.made)]
-    before, after, first, second = (tensor for tensor in tensors)
-    if before is None or after is None or first is None or second is None:
+    seen = (block.given, block.made, attention.made, mlp.made)
+    copies = [one.copy for one in seen if one is not None]
+    if len(copies) < len(seen) or len({copy.shape for copy in copies}) > 1:
         return False
-    if not before.shape == after.shape == first.shape == second.shape:
-        return False
-    gained, added = after.double() - before.double(), first.double() + second.double()
+    before, after, first, second = (copy.double() for copy in copies)
+    gained, added = after - before, first + second
     factor = (gained * added).sum() / added.square().sum().clamp(min=torch.finfo(torch.double).tiny)
-    largest = max(float(tensor.abs().max()) for tensor in (before, after, first, second))
-    rounding = 8 * torch.finfo(after.dtype).eps * largest
+    largest = max(float(copy.abs().max()) for copy in copies)
+    rounding = 8 * torch.finfo(copies[1].dtype).eps * largest
     return float((gained - factor * added).abs().max()) <= rounding

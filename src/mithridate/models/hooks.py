@@ -149,7 +149,8 @@ def _register(writer: Writer, look: Callable[[torch.Tensor], torch.Tensor | None
 
 
 def _first_given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[int | str, torch.Tensor]:
-    for key, value in (*enumerate(args), *kwargs.items()):
+    places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    for key, value in places:
         if isinstance(value, torch.Tensor):
             return key, value
     raise AssertionError("a block that was found to be given the stream is given no tensor")

@@ -125,7 +125,8 @@ def _require_alike(target: PreTrainedModel, source: PreTrainedModel) -> None:
             f"a {type(source).__name__} cannot be transplanted into a {type(target).__name__}; expected two "
             "models of one architecture"
         )
-    rows = [model.get_input_embeddings().weight.shape[0] for model in (source, target)]
+    tables: list[Any] = [model.get_input_embeddings().weight for model in (source, target)]
+    rows = [table.shape[0] for table in tables]
     if rows[0] != rows[1]:
         raise AccessError(
             f"the source has a vocabulary of {rows[0]} tokens and the target one of {rows[1]}; expected one "
