@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from access_kit import DECODERS, ROWS, batch, decoder, hooks_of, logits, refused, stories, written
@@ -9,7 +11,7 @@ from mithridate.models.access import parts_of
 from mithridate.models.batching import evaluating
 from mithridate.models.decoding import Row, decode
 from mithridate.models.hooks import Edit, capture, replace
-from mithridate.models.passes import Context
+from mithridate.models.passes import Context, pass_of
 from mithridate.models.sites import ENTRY, Part, Site
 
 LAST = Site(2, Part.RESIDUAL)
@@ -274,6 +276,23 @@ def test_a_text_whose_beginning_was_seen_before_can_be_gone_on_with() -> None:
     with capture(model, [LAST], positions=[4]) as seen:
         logits(model, input_ids=ids[:, 3:], past_key_values=cache)
     torch.testing.assert_close(seen[LAST][0, 0], whole[LAST][0, 4])
+
+
+def test_a_cache_without_a_length_is_measured_by_the_mask() -> None:
+    class Lengthless:
+        def get_seq_length(self) -> int:
+            raise ValueError("only LinearAttention layers")
+
+    forward = inspect.signature(decoder().model.forward)
+    given = {"input_ids": torch.tensor([[9], [9]]), "past_key_values": Lengthless()}
+    mask = torch.tensor([[1, 1, 1], [0, 1, 1]])
+    found = pass_of(forward, (), {**given, "attention_mask": mask}, first=False)
+    assert found.positions.tolist() == [[2], [1]]
+    assert not found.begins
+    with refused("the cache keeps no length"):
+        pass_of(forward, (), given, first=True)
+    with refused("neither token ids nor embeddings"):
+        pass_of(forward, (), {"attention_mask": mask}, first=True)
 
 
 @pytest.mark.shared_data

@@ -73,14 +73,20 @@ def pass_of(
 
     `first` says that the hooks saw none before. Texts are told from padding by the mask, wherever it pads;
     without a mask by the `position_ids`, and without these nothing is padding. Raises AccessError for masks
-    of other than two dimensions, or of another width than cache and tokens have together.
+    of other than two dimensions, or of another width than cache and tokens have together, and for a decoder
+    that is given neither ids nor embeddings.
     """
     bound = forward.bind_partial(*args, **kwargs).arguments
     given = {**bound, **bound.get("kwargs", {})}
-    tokens = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
+    tokens = given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"]
+    if not isinstance(tokens, torch.Tensor):
+        raise AccessError(
+            "the module that holds the blocks is given neither token ids nor embeddings, so nobody can tell "
+            "which positions it sees; expected a decoder"
+        )
     rows, columns = tokens.shape[:2]
-    cache, mask, places = (given.get(key) for key in ("past_key_values", "attention_mask", "position_ids"))
-    past = 0 if cache is None else int(cache.get_seq_length())
+    mask, places = given.get("attention_mask"), given.get("position_ids")
+    past = _past(given.get("past_key_values"), mask, columns)
     if mask is not None:
         positions = _from_mask(mask, rows, past, columns)
     elif isinstance(places, torch.Tensor) and places.ndim == 2:
@@ -88,6 +94,22 @@ def pass_of(
     else:
         positions = torch.arange(past, past + columns, device=tokens.device).expand(rows, columns)
     return Pass(positions, past == 0 or first)
+
+
+def _past(cache: Any, mask: Any, columns: int) -> int:
+    """How many tokens of each row, with padding, went through before."""
+    if cache is None:
+        return 0
+    try:
+        return int(cache.get_seq_length())
+    except ValueError as error:
+        # A cache of linear attention alone keeps no length; the mask has one number for each token so far.
+        if isinstance(mask, torch.Tensor) and mask.ndim == 2:
+            return mask.shape[1] - columns
+        raise AccessError(
+            "the cache keeps no length, so nobody can tell which positions these are; give the model an "
+            "attention mask with one number a token"
+        ) from error
 
 
 def _from_mask(mask: Any, rows: int, past: int, columns: int) -> torch.Tensor:
