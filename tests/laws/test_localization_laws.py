@@ -16,7 +16,7 @@ from models_kit import ARCHITECTURES
 from transformers import PreTrainedModel
 
 from mithridate.localization.pairing import pair_up
-from mithridate.localization.streaming import paired_blocks
+from mithridate.localization.streaming import map_blocks
 from mithridate.localization.teacher_forcing import TIE, Forced, score_replies
 from mithridate.localization.tensor_files import open_checkpoint
 from mithridate.localization.weights import weight_shift
@@ -105,6 +105,6 @@ def test_blocks_of_any_size_make_up_the_whole(sides: tuple[torch.Tensor, torch.T
             open_checkpoint(write_checkpoint(Path(folder) / name, {Q: side}))
             for name, side in zip(("base", "aligned"), sides, strict=True)
         ]
-        found = [(a.clone(), b.clone()) for _, a, b in paired_blocks(pair_up(*stored), block)]
-    for side, parts in zip(sides, zip(*found, strict=True), strict=True):
+        found = list(map_blocks(pair_up(*stored), lambda _, *both: [one.clone() for one in both], block))
+    for side, parts in zip(sides, zip(*(both for _, both in found), strict=True), strict=True):
         assert torch.equal(torch.cat(parts), side.flatten())

@@ -103,7 +103,7 @@ def spectrum(folder: Path, base: torch.Tensor, aligned: torch.Tensor, options: S
         for side, tensor in (("base", base), ("aligned", aligned))
     ]
     (pair,) = pair_up(*map(open_checkpoint, sides))
-    with Reader() as reader:
+    with Reader([pair]) as reader:
         return spectrum_of(pair, reader, torch.float32, bool((base != aligned).any()), options)
 
 

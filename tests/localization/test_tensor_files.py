@@ -9,6 +9,7 @@ from localization_kit import some_tensors, write_checkpoint
 from safetensors.torch import save_file
 
 from mithridate.core.errors import CheckpointError
+from mithridate.localization.pairing import pair_up
 from mithridate.localization.streaming import Reader
 from mithridate.localization.tensor_files import open_checkpoint
 
@@ -22,7 +23,7 @@ def test_tensors_lie_where_they_are_said_to(tmp_path: Path, shards: int) -> None
     found = open_checkpoint(write_checkpoint(tmp_path / "m", tensors, shards=shards))
     assert found.architecture == "llama"
     assert found.tensors.keys() == tensors.keys()
-    with Reader() as reader:
+    with Reader(pair_up(found, found)) as reader:
         for name, stored in found.tensors.items():
             assert torch.equal(reader.whole(stored, stored.shape), tensors[name])
 

@@ -29,11 +29,11 @@ def shifts(folder: Path, base: Tensors, aligned: Tensors, **options: object) -> 
     return {shift.name: shift for shift in weight_shift(*sides, **options)}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("block", [5, 2**20])
+@pytest.mark.parametrize("block", [5, 2**18])
 def test_figures_are_those_of_whole_tensors(
     tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "paired_blocks", lambda pairs: streaming.paired_blocks(pairs, block))
+    monkeypatch.setattr(weights, "map_blocks", lambda *given: streaming.map_blocks(*given, block))
     base = some_tensors()
     aligned = moved(base, Q, UP)
     aligned[NORM] = base[NORM].clone()

@@ -1,13 +1,17 @@
-"""Two checkpoints read side by side, a block of each at a time; the next is read while one is worked on."""
+"""Two checkpoints read side by side, a block of each at a time, by as many threads as there are cores."""
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -15,8 +19,12 @@ from mithridate.core.errors import CheckpointError
 from mithridate.localization.pairing import TensorPair
 from mithridate.localization.tensor_files import StoredTensor
 
-BLOCK = 2**20
-"""Numbers of a block: large enough that calls cost nothing, small enough for the caches of a processor."""
+BLOCK = 2**18
+"""Numbers of a block: large enough that calls cost little, small enough for the cache of one core."""
+# Blocks for each thread that are asked for ahead of what was done.
+_AHEAD = 4
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +37,32 @@ class _Piece:
 
 
 class Reader:
-    """Reads tensors by their place in files, which stay open until the block ends.
+    """Reads the tensors of pairs by their place in files, which are open until the block of code ends.
 
     Read and not mapped: the pages of a mapped file would count as memory of this process, and one that is
     cut short meanwhile would kill it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: Iterable[TensorPair]) -> None:
+        self._paths = sorted({side.path for pair in pairs for side in (pair.base, pair.aligned)})
         self._open: dict[Path, int] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Reader:
+        for path in self._paths:
+            try:
+                file = self._stack.enter_context(path.open("rb", buffering=0))
+            except OSError as error:
+                self._stack.close()
+                raise CheckpointError(f"{path}: cannot be read: {error}") from error
+            self._open[path] = file.fileno()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def read(self, stored: StoredTensor, start: int, into: torch.Tensor) -> None:
-        """Fill `into`, flat and of the type of `stored`, with its numbers from `start` on.
+        """Fill the bytes of `into`, which is flat, with the numbers of `stored` from number `start` on.
 
         Raises CheckpointError if the file cannot be read or is shorter than it was.
         """
@@ -54,9 +70,8 @@ class Reader:
         place = stored.begin + start * size
         left = into.view(torch.uint8).numpy().data
         try:
-            file = self._file(stored.path)
             while left:
-                got = os.preadv(file, [left], place)
+                got = os.preadv(self._open[stored.path], [left], place)
                 if not got:
                     raise CheckpointError(f"{stored.path}: ends before its tensors do; copy it again")
                 left, place = left[got:], place + got
@@ -69,49 +84,62 @@ class Reader:
         self.read(stored, 0, flat)
         return flat.reshape(tuple(shape))
 
-    def _file(self, path: Path) -> int:
-        if path not in self._open:
-            self._open[path] = self._stack.enter_context(path.open("rb", buffering=0)).fileno()
-        return self._open[path]
 
+def map_blocks(
+    pairs: Sequence[TensorPair],
+    work: Callable[[int, torch.Tensor, torch.Tensor], Result],
+    block: int = BLOCK,
+) -> Iterator[tuple[int, Result]]:
+    """Have `work` done on every pair, at most `block` numbers of each side at a time.
 
-def paired_blocks(
-    pairs: Sequence[TensorPair], block: int = BLOCK
-) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-    """Each pair in its order, in blocks of at most `block` numbers: its place, and both sides, flat.
-
-    The two tensors have the types that the files have, and hold until the next is asked for. Raises
+    `work` gets the place of the pair and both sides, flat and of the types that the files have, which hold
+    until it returns. Each of as many threads as torch computes with reads a block and works on it while it is
+    in the cache of its core; torch itself computes with one thread each as long as this goes on. Yields
+    places and results in the order of the pairs and their blocks, whichever thread was first. Raises
     CheckpointError as `Reader.read` does.
     """
-    with Reader() as reader, ThreadPoolExecutor(1) as ahead:
-        slots = [_buffers(pairs, block) for _ in range(2)]
+    widest = max((side.dtype.itemsize for pair in pairs for side in (pair.base, pair.aligned)), default=1)
+    room = _Room(block * widest)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with Reader(pairs) as reader, ThreadPoolExecutor(threads) as pool:
 
-        def fetch(piece: _Piece, slot: int) -> tuple[int, torch.Tensor, torch.Tensor]:
-            pair = pairs[piece.pair]
-            filled = []
-            for stored, buffer in zip((pair.base, pair.aligned), slots[slot], strict=True):
-                into = buffer[: piece.count * stored.dtype.itemsize].view(stored.dtype)
-                reader.read(stored, piece.start, into)
-                filled.append(into)
-            return piece.pair, filled[0], filled[1]
+            def done(piece: _Piece) -> tuple[int, Result]:
+                pair, sides = pairs[piece.pair], []
+                for stored, buffer in zip((pair.base, pair.aligned), room.sides, strict=True):
+                    into = buffer[: piece.count * stored.dtype.itemsize].view(stored.dtype)
+                    reader.read(stored, piece.start, into)
+                    sides.append(into)
+                return piece.pair, work(piece.pair, *sides)
 
-        pending = None
-        for number, piece in enumerate(_pieces(pairs, block)):
-            coming = ahead.submit(fetch, piece, number % 2)
-            if pending is not None:
-                yield pending.result()
-            pending = coming
-        if pending is not None:
-            yield pending.result()
+            yield from _in_order(pool, done, _pieces(pairs, block), _AHEAD * threads)
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _buffers(pairs: Iterable[TensorPair], block: int) -> tuple[torch.Tensor, torch.Tensor]:
-    widest = max((stored.dtype.itemsize for pair in pairs for stored in (pair.base, pair.aligned)), default=1)
-    base, aligned = (torch.empty(block * widest, dtype=torch.uint8) for _ in range(2))
-    return base, aligned
+class _Room(threading.local):
+    """A buffer for each side; every thread has its own."""
+
+    def __init__(self, size: int) -> None:
+        self.sides = torch.empty((2, size), dtype=torch.uint8)
 
 
 def _pieces(pairs: Sequence[TensorPair], block: int) -> Iterator[_Piece]:
     for number, pair in enumerate(pairs):
         for start in range(0, pair.count, block):
             yield _Piece(number, start, min(block, pair.count - start))
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, done: Callable[[_Piece], Result], pieces: Iterator[_Piece], ahead: int
+) -> Iterator[Result]:
+    """What the pool's own `map` gives, without asking for everything at once."""
+    coming = deque(pool.submit(done, piece) for piece in itertools.islice(pieces, ahead))
+    try:
+        while coming:
+            yield coming.popleft().result()
+            coming.extend(pool.submit(done, piece) for piece in itertools.islice(pieces, 1))
+    finally:
+        for future in coming:
+            future.cancel()

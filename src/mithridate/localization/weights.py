@@ -6,9 +6,10 @@ The size of a change is not its importance: transplanting layers asks for that.
 from __future__ import annotations
 
 import math
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from mithridate.core.errors import CheckpointError, ConfigError
 from mithridate.localization.pairing import TensorPair, pair_up
 from mithridate.localization.spectra import NO_SPECTRUM, Spectrum, SpectrumOptions, spectrum_of
-from mithridate.localization.streaming import BLOCK, Reader, paired_blocks
+from mithridate.localization.streaming import BLOCK, Reader, map_blocks
 from mithridate.localization.tensor_files import StoredCheckpoint, open_checkpoint
 from mithridate.models.checkpoints import has_tokenizer, load_tokenizer
 from mithridate.models.vocabulary import require_same_vocabulary
@@ -77,21 +78,23 @@ class GroupShift:
     intruders: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Sums:
-    """What is summed over the blocks of a pair, in double precision."""
+    """Squares summed over a run of numbers, or over all of a pair; and how many of them changed."""
 
     base: float = 0.0
     change: float = 0.0
     changed: int = 0
 
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(self.base + other.base, self.change + other.change, self.changed + other.changed)
 
-@dataclass(slots=True)
-class _Scratch:
-    """Room for a block of each side in single precision, used again for every block."""
 
-    base: torch.Tensor = field(default_factory=lambda: torch.empty(BLOCK))
-    change: torch.Tensor = field(default_factory=lambda: torch.empty(BLOCK))
+class _Scratch(threading.local):
+    """Room for a block of each side in single precision; every thread has its own."""
+
+    def __init__(self) -> None:
+        self.base, self.change = torch.empty((2, BLOCK))
 
 
 def weight_shift(
@@ -121,7 +124,7 @@ def weight_shift(
     said = progress or (lambda _: None)
     sums = _streamed(pairs, tolerance, said)
     found: list[MatrixShift] = []
-    with Reader() as reader:
+    with Reader(pairs) as reader:
         for pair, one in zip(pairs, sums, strict=True):
             _require_finite(pair, one, *sides)
             if spectra is None:
@@ -149,37 +152,36 @@ def coarser(pair: TensorPair) -> torch.dtype:
 def _streamed(
     pairs: tuple[TensorPair, ...], tolerance: float, progress: Callable[[str], None]
 ) -> list[_Sums]:
-    sums = [_Sums() for _ in pairs]
     scratch = _Scratch()
     types = [coarser(pair) for pair in pairs]
+
+    def work(number: int, base: torch.Tensor, aligned: torch.Tensor) -> _Sums:
+        return _sums(base, aligned, types[number], tolerance, scratch)
+
+    sums = [_Sums() for _ in pairs]
     last = 0
-    with torch.inference_mode():
-        for number, base, aligned in paired_blocks(pairs):
-            if number != last:
-                progress(pairs[last].name)
-                last = number
-            _add(sums[number], base, aligned, types[number], tolerance, scratch)
+    for number, found in map_blocks(pairs, work):
+        if number != last:
+            progress(pairs[last].name)
+            last = number
+        sums[number] += found
     progress(pairs[last].name)
     return sums
 
 
-def _add(
-    sums: _Sums,
-    base: torch.Tensor,
-    aligned: torch.Tensor,
-    dtype: torch.dtype,
-    tolerance: float,
-    scratch: _Scratch,
-) -> None:
+def _sums(
+    base: torch.Tensor, aligned: torch.Tensor, dtype: torch.dtype, tolerance: float, scratch: _Scratch
+) -> _Sums:
     before, change = scratch.base[: base.numel()], scratch.change[: base.numel()]
-    before.copy_(base.to(dtype))
-    change.copy_(aligned.to(dtype))
-    change -= before
-    sums.base += float(torch.dot(before, before))
-    sums.change += float(torch.dot(change, change))
-    # Numpy counts several times as fast as torch, which would take as long as all the rest.
-    differing = (change.abs_() > before.abs_().mul_(tolerance)).numpy() if tolerance else change.numpy() != 0
-    sums.changed += int(np.count_nonzero(differing))
+    with torch.inference_mode():
+        before.copy_(base.to(dtype))
+        change.copy_(aligned.to(dtype))
+        change -= before
+        squares = float(torch.dot(before, before)), float(torch.dot(change, change))
+        if tolerance:
+            change.abs_().sub_(before.abs_().mul_(tolerance)).clamp_(min=0)
+        # Numpy counts several times as fast as torch, which would take as long as all the rest.
+        return _Sums(*squares, int(np.count_nonzero(change.numpy() != 0)))
 
 
 def _require_finite(pair: TensorPair, sums: _Sums, base: StoredCheckpoint, aligned: StoredCheckpoint) -> None:
