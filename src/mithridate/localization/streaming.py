@@ -21,8 +21,10 @@ from mithridate.localization.tensor_files import StoredTensor
 
 BLOCK = 2**18
 """Numbers of a block: large enough that calls cost little, small enough for the cache of one core."""
-# Blocks for each thread that are asked for ahead of what was done.
-_AHEAD = 4
+# To hand work to a thread costs a good part of comparing a block, so each is handed several at once.
+_TOGETHER = 16
+# For each thread, how many such handfuls are asked for ahead of what was done.
+_AHEAD = 2
 
 Result = TypeVar("Result")
 
@@ -113,7 +115,8 @@ def map_blocks(
                     sides.append(into)
                 return piece.pair, work(piece.pair, *sides)
 
-            yield from _in_order(pool, done, _pieces(pairs, block), _AHEAD * threads)
+            for results in _in_order(pool, done, _pieces(pairs, block), _AHEAD * threads):
+                yield from results
     finally:
         torch.set_num_threads(threads)
 
@@ -133,13 +136,18 @@ def _pieces(pairs: Sequence[TensorPair], block: int) -> Iterator[_Piece]:
 
 def _in_order(
     pool: ThreadPoolExecutor, done: Callable[[_Piece], Result], pieces: Iterator[_Piece], ahead: int
-) -> Iterator[Result]:
-    """What the pool's own `map` gives, without asking for everything at once."""
-    coming = deque(pool.submit(done, piece) for piece in itertools.islice(pieces, ahead))
+) -> Iterator[list[Result]]:
+    """What the pool's own `map` gives, in handfuls, without asking for everything at once."""
+    handfuls = iter(lambda: list(itertools.islice(pieces, _TOGETHER)), [])
+
+    def all_done(handful: Sequence[_Piece]) -> list[Result]:
+        return [done(piece) for piece in handful]
+
+    coming = deque(pool.submit(all_done, handful) for handful in itertools.islice(handfuls, ahead))
     try:
         while coming:
             yield coming.popleft().result()
-            coming.extend(pool.submit(done, piece) for piece in itertools.islice(pieces, 1))
+            coming.extend(pool.submit(all_done, handful) for handful in itertools.islice(handfuls, 1))
     finally:
         for future in coming:
             future.cancel()

@@ -95,6 +95,7 @@ class _Scratch(threading.local):
 
     def __init__(self) -> None:
         self.base, self.change = torch.empty((2, BLOCK))
+        self.differs = np.empty(BLOCK, dtype=np.bool_)
 
 
 def weight_shift(
@@ -181,7 +182,8 @@ def _sums(
         if tolerance:
             change.abs_().sub_(before.abs_().mul_(tolerance)).clamp_(min=0)
         # Numpy counts several times as fast as torch, which would take as long as all the rest.
-        return _Sums(*squares, int(np.count_nonzero(change.numpy() != 0)))
+        differs = np.not_equal(change.numpy(), 0, out=scratch.differs[: base.numel()])
+        return _Sums(*squares, int(np.count_nonzero(differs)))
 
 
 def _require_finite(pair: TensorPair, sums: _Sums, base: StoredCheckpoint, aligned: StoredCheckpoint) -> None:
