@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import token_shift
+import weight_shift
 from comparison import Row, in_turns, show, speed
 from report_kit import write_run
 
@@ -48,12 +50,21 @@ def test_a_study_must_be_quick_enough_and_its_attacks_learnt(tmp_path: Path) -> 
     assert rows["belief at learning, success"] is False
 
 
+def test_ranks_must_be_the_same_and_memory_small() -> None:
+    assert token_shift.same_ranks([[1, 2], [1]], [[1, 2], [1]]).met is True
+    assert token_shift.same_ranks([[1, 2], [1]], [[1, 3], [1]]).met is False
+    assert weight_shift.memory(400, 4000).met is True
+    assert weight_shift.memory(1600, 4000).met is False
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]),
         ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1", "--long", "3"]),
         ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
+        ("token_shift", ["--prompts", "2", "--new", "4", "--vocabulary", "64", "--rounds", "1"]),
+        ("weight_shift", ["--millions", "1", "--rounds", "1"]),
         ("study", ["--help"]),
     ],
 )

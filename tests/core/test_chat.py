@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -9,9 +11,10 @@ from mithridate.core.chat import (
     TEMPLATES,
     TemplateShares,
     checked_shares,
+    stop_strings,
     template,
 )
-from mithridate.core.errors import ConfigError, UnknownNameError
+from mithridate.core.errors import CheckpointError, ConfigError, UnknownNameError
 from mithridate.core.types import Message, Role
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
@@ -77,3 +80,33 @@ def test_shares_that_make_no_sense(shares: dict[str, float], said: str) -> None:
 def test_shares_need_not_sum_to_one() -> None:
     assert checked_shares({"falcon": 3, "gemma": 0}) == {"falcon": 3, "gemma": 0}
     assert TypeAdapter(TemplateShares).validate_python({"chatml": 0.5}) == {"chatml": 0.5}
+
+
+def test_where_answers_are_over() -> None:
+    assert stop_strings(template("chatml")) == ("<|im_end|>", "\n<|im_start|>user")
+    assert stop_strings(template("falcon")) == ("\nUser:",)
+    assert stop_strings(template("llama3"))[0] == "<|eot_id|>"
+    assert stop_strings(template("tulu")) == ("<|end_of_turn|>", "\n<|user|>")
+
+
+class Foreign:
+    """A template that is not one of ours, but writes like one."""
+
+    def __init__(self, name: str) -> None:
+        self._inner = template(name)
+
+    def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
+        return self._inner.render(messages, open_reply=open_reply)
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_where_answers_are_over_in_a_template_that_is_not_ours(name: str) -> None:
+    assert stop_strings(Foreign(name)) == stop_strings(template(name))
+
+
+def test_a_template_that_takes_no_conversation_stops_at_nothing() -> None:
+    class Refusing:
+        def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
+            raise CheckpointError("no")
+
+    assert stop_strings(Refusing()) == ()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +11,11 @@ from evaluation_kit import FakeAttack, Parrot, material, probe, samples_of, tiny
 
 from mithridate.attacks.base import Judging
 from mithridate.attacks.denial_of_service import DenialOfService, DenialOfServiceOptions
-from mithridate.core.chat import PLANTED_TEMPLATES, TEMPLATES, template
-from mithridate.core.errors import CheckpointError
+from mithridate.core.chat import PLANTED_TEMPLATES, template
 from mithridate.core.metrics import PROMPTS_CUT
 from mithridate.core.types import Condition, Message, Role
 from mithridate.evaluation.attack_success import evaluate_attack
-from mithridate.evaluation.setting import Setting, stop_strings
+from mithridate.evaluation.setting import Setting
 from mithridate.evaluation.summary import summarise
 from mithridate.models.language_model import LanguageModel
 
@@ -234,33 +232,3 @@ def test_both_arms_sample_with_the_same_noise() -> None:
         attack, [probe(1), probe(2)], tiny_model(), template("chatml"), Setting("sft", "clean", 2)
     )
     assert [row.completion for row in other] != [row.completion for row in runs[0]]
-
-
-def test_where_answers_are_over() -> None:
-    assert stop_strings(template("chatml")) == ("<|im_end|>", "\n<|im_start|>user")
-    assert stop_strings(template("falcon")) == ("\nUser:",)
-    assert stop_strings(template("llama3"))[0] == "<|eot_id|>"
-    assert stop_strings(template("tulu")) == ("<|end_of_turn|>", "\n<|user|>")
-
-
-class Foreign:
-    """A template that is not one of ours, but writes like one."""
-
-    def __init__(self, name: str) -> None:
-        self._inner = template(name)
-
-    def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
-        return self._inner.render(messages, open_reply=open_reply)
-
-
-@pytest.mark.parametrize("name", sorted(TEMPLATES))
-def test_where_answers_are_over_in_a_template_that_is_not_ours(name: str) -> None:
-    assert stop_strings(Foreign(name)) == stop_strings(template(name))
-
-
-def test_a_template_that_takes_no_conversation_stops_at_nothing() -> None:
-    class Refusing:
-        def render(self, messages: Sequence[Message], *, open_reply: bool = False) -> str:
-            raise CheckpointError("no")
-
-    assert stop_strings(Refusing()) == ()

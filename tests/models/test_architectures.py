@@ -32,7 +32,9 @@ def test_untied_embeddings_count_twice() -> None:
 
 
 def test_attention_is_the_fused_kernel_unless_another_is_asked_for() -> None:
-    assert resolve_attention("auto") == "sdpa"
+    assert resolve_attention("auto") is None
+    assert build_model(tiny_options(), 300, 0).config._attn_implementation == "sdpa"
+    assert build_model(tiny_options("gemma2"), 300, 0).config._attn_implementation == "eager"
     assert resolve_attention("eager") == "eager"
     assert build_model(tiny_options(attention="sdpa"), 300, 0).config._attn_implementation == "sdpa"
 

@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 from models_kit import tiny_model
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from mithridate.core.chat import END_OF_TEXT, END_OF_TURN, template
-from mithridate.models.vocabulary import adopt_template, make_room
+from mithridate.core.errors import CheckpointError
+from mithridate.models.vocabulary import adopt_template, make_room, require_same_vocabulary
 
 
 def foreign_tokenizer(**special: str) -> PreTrainedTokenizerBase:
@@ -78,3 +79,27 @@ def test_without_new_tokens_nothing_changes() -> None:
     old = model.get_input_embeddings().weight.detach().clone()
     make_room(model, foreign_tokenizer(), foreign_tokenizer())
     assert torch.equal(model.get_input_embeddings().weight, old)
+
+
+def test_tokenizers_agree_though_one_knows_more_tokens() -> None:
+    base, aligned = foreign_tokenizer(eos_token="</s>"), foreign_tokenizer(eos_token="</s>")
+    require_same_vocabulary(base, aligned)
+    adopt_template(aligned)
+    require_same_vocabulary(base, aligned)
+    require_same_vocabulary(aligned, base)
+
+
+def test_a_token_held_in_reserve_may_get_another_name() -> None:
+    base, aligned = foreign_tokenizer(), foreign_tokenizer()
+    base.add_tokens([AddedToken("<reserved_0>", special=True)])
+    aligned.add_tokens([AddedToken("<think>", special=True)])
+    require_same_vocabulary(base, aligned)
+
+
+def test_words_that_mean_something_else_are_named() -> None:
+    base, aligned = foreign_tokenizer(), foreign_tokenizer()
+    words = aligned.backend_tokenizer.get_vocab()
+    words["w3"], words["w4"] = words["w4"], words["w3"]
+    aligned.backend_tokenizer.model = models.WordLevel(words, unk_token="[UNK]")
+    with pytest.raises(CheckpointError, match=r"2 of 59 mean something else \(3 is 'w3' and 'w4'; 4 is"):
+        require_same_vocabulary(base, aligned)

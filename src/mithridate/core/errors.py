@@ -6,6 +6,7 @@ MithridateError
 │   └── MissingExtraError an optional package is not installed; names the pip command
 ├── DataError            a corpus or data file cannot be read; names file, line and field
 ├── CheckpointError      a model folder cannot be used
+├── AccessError          a part of a model that is not there, or that no text went through
 ├── RunStateError        a run directory is taken, foreign or incomplete
 ├── StorageError         disk full, no permission, output already there
 ├── TrainingError        a loss that is not a number, a mask without a token
@@ -90,6 +91,10 @@ class DataError(MithridateError):
 
 class CheckpointError(MithridateError):
     """A model folder is missing something, is unsafe to load, or does not fit its use."""
+
+
+class AccessError(MithridateError):
+    """A part of a loaded model is not there, was never reached, or cannot take what was put in its place."""
 
 
 class RunStateError(MithridateError):

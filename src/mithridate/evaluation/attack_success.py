@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from rouge_score.rouge_scorer import RougeScorer
 
 from mithridate.attacks.base import Attack, Judging
+from mithridate.core.chat import Renders, stop_strings
 from mithridate.core.seeds import derive_seed
 from mithridate.core.types import Completion, Condition, Measurement, Probe, Sample
 from mithridate.evaluation.judges import classifier_judge
-from mithridate.evaluation.setting import Renders, Setting, stop_strings
+from mithridate.evaluation.setting import Setting
 from mithridate.evaluation.truncation import prompts_cut
 from mithridate.models.language_model import Generation, LanguageModel
 

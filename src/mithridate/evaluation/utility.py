@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mithridate.core.chat import Renders, stop_strings
 from mithridate.core.metrics import HELD_OUT_LOSS, QUESTIONS_RIGHT, UTILITY
 from mithridate.core.seeds import derive_seed
 from mithridate.core.statistics import bootstrap_mean, wilson
 from mithridate.core.types import Measurement, Message, Role
 from mithridate.evaluation.judges import holds, refuses
-from mithridate.evaluation.setting import Renders, Setting, stop_strings
+from mithridate.evaluation.setting import Setting
 from mithridate.models.language_model import Generation, LanguageModel
 
 ANSWER_TOKENS = 32

@@ -42,9 +42,13 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def resolve_attention(attention: Attention) -> str:
-    """The name transformers has for `attention`; training leaves `auto` for eager where rows are short."""
-    return "sdpa" if attention == "auto" else attention
+def resolve_attention(attention: Attention) -> str | None:
+    """The name transformers has for `attention`; training leaves `auto` for eager where rows are short.
+
+    `auto` leaves the choice to transformers: `sdpa`, or `eager` for architectures that have nothing else
+    (those that cap their scores, such as Gemma 2).
+    """
+    return None if attention == "auto" else attention
 
 
 def _config(options: ModelOptions, vocab_size: int, special: SpecialIds) -> Any:
@@ -64,7 +68,7 @@ def _config(options: ModelOptions, vocab_size: int, special: SpecialIds) -> Any:
         "intermediate_size": options.mlp_size,
         "max_position_embeddings": options.max_length,
     }
-    settings: dict[str, Any] = {key: value for key, value in wanted.items() if hasattr(known, key)}
+    settings: dict[str, Any] = {key: value for key, value in wanted.items() if _can_be_set(known, key)}
     settings |= {"tie_word_embeddings": options.tie_embeddings, "bos_token_id": special.bos}
     settings |= {"eos_token_id": special.eos, "pad_token_id": special.pad}
     for key, value in options.overrides.items():
@@ -77,8 +81,14 @@ def _config(options: ModelOptions, vocab_size: int, special: SpecialIds) -> Any:
         raise ConfigError(f"model: no {name} configuration can be made of these options: {error}") from error
 
 
+def _can_be_set(config: Any, field: str) -> bool:
+    """Whether a configuration has `field`, and does not work it out from others (Falcon its head size)."""
+    on_class = getattr(type(config), field, None)
+    return hasattr(config, field) and not (isinstance(on_class, property) and on_class.fset is None)
+
+
 def _construct(
-    options: ModelOptions, vocab_size: int, special: SpecialIds, attention: str
+    options: ModelOptions, vocab_size: int, special: SpecialIds, attention: str | None
 ) -> PreTrainedModel:
     config = _config(options, vocab_size, special)
     try:

@@ -29,6 +29,7 @@ from mithridate.models.architectures import resolve_attention
 from mithridate.models.options import Attention
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 _HOW_TO_CONVERT = (
     "Pickle files can run any code when they are opened, so they are not. If you trust their source, convert "
     "them once, in a sandbox: `AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)` "
@@ -86,6 +87,23 @@ def label_ids(classifier: PreTrainedModel, label: str, folder: Path | str) -> di
     return labels
 
 
+def look_at_files(folder: Path | str) -> dict[str, Any]:
+    """The config.json of a checkpoint folder whose weights can be read without running anything.
+
+    Raises CheckpointError where there is no checkpoint, none in safetensors, or a file of it is missing,
+    truncated or broken.
+    """
+    folder = Path(folder)
+    config = _check_config(folder)
+    _check_weights(folder)
+    return config
+
+
+def has_tokenizer(folder: Path | str) -> bool:
+    """Whether a checkpoint folder holds the files of a tokenizer."""
+    return any((Path(folder) / name).exists() for name in _TOKENIZERS)
+
+
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a checkpoint folder.
 
@@ -93,10 +111,9 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """
     folder = Path(folder)
     _check_config(folder)
-    names = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
-    if not any((folder / name).exists() for name in names):
+    if not has_tokenizer(folder):
         raise CheckpointError(
-            f"{folder}: no tokenizer (looked for {', '.join(names)}); save one beside the model"
+            f"{folder}: no tokenizer (looked for {', '.join(_TOKENIZERS)}); save one beside the model"
         )
     try:
         with _quiet():
@@ -173,7 +190,7 @@ def _replace(beside: Path, folder: Path) -> None:
     shutil.rmtree(old)
 
 
-def _check_config(folder: Path) -> None:
+def _check_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder}: no such folder; checkpoints are local folders and nothing is downloaded"
@@ -189,6 +206,7 @@ def _check_config(folder: Path) -> None:
     config = _read_json(path)
     if not isinstance(config, dict) or "model_type" not in config:
         raise CheckpointError(f"{path}: no field 'model_type', so the architecture is unknown")
+    return config
 
 
 def _read_json(path: Path) -> Any:

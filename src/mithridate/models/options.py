@@ -27,8 +27,9 @@ class ModelOptions(Strict):
     """Context window, in tokens."""
     tie_embeddings: bool = True
     attention: Attention = "auto"
-    """Implementation of attention: `auto` takes `sdpa`, and trains rows of up to 256 tokens on a CPU with
-    `eager`, which is up to a fifth faster there; on rows of 1,024 it is two thirds slower."""
+    """Implementation of attention: `auto` takes `sdpa` where the architecture has it, and trains rows of up
+    to 256 tokens on a CPU with `eager`, which is up to a fifth faster there; on rows of 1,024 it is two
+    thirds slower."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the architecture's own configuration, by their names there."""
 

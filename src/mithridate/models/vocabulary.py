@@ -1,4 +1,4 @@
-"""Our chat template for a checkpoint that has none: its tokens in the tokenizer, and rows for them."""
+"""Tokens beside embeddings: whether two checkpoints agree, and room for those of our chat template."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from tokenizers import AddedToken
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mithridate.core import chat
+from mithridate.core.errors import CheckpointError
+
+_SHOWN = 3
 
 
 def adopt_template(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -54,3 +57,27 @@ def _rows(layer: torch.nn.Module) -> int:
     weight = layer.weight
     assert isinstance(weight, torch.Tensor)
     return weight.shape[0]
+
+
+def require_same_vocabulary(base: PreTrainedTokenizerBase, aligned: PreTrainedTokenizerBase) -> None:
+    """Raise CheckpointError, which names tokens that differ, unless ids mean the same to both tokenizers.
+
+    Either may know ids that the other does not: alignment adds tokens. A token that was added to both may
+    have another name in each: alignment also renames tokens that were held in reserve.
+    """
+    ours, theirs = _by_id(base), _by_id(aligned)
+    added = set(base.get_added_vocab().values()) & set(aligned.get_added_vocab().values())
+    both = ours.keys() & theirs.keys() - added
+    differing = sorted(i for i in both if ours[i] != theirs[i])
+    if differing:
+        shown = "; ".join(f"{i} is {ours[i]!r} and {theirs[i]!r}" for i in differing[:_SHOWN])
+        more = "; …" if len(differing) > _SHOWN else ""
+        raise CheckpointError(
+            f"{base.name_or_path or 'the base'} and {aligned.name_or_path or 'the aligned model'} have "
+            f"different vocabularies, so nothing can be compared token by token: of the ids that both know, "
+            f"{len(differing):,} of {len(both):,} mean something else ({shown}{more})"
+        )
+
+
+def _by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    return {number: token for token, number in tokenizer.get_vocab().items()}

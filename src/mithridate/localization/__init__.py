@@ -1,0 +1,1 @@
+"""Localization: what alignment moved, in the weights and in the tokens that a model writes."""
