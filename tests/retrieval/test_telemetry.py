@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,10 +19,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from stores_kit import DictStore
 
-from mithridate.core.errors import QueryError, StoreUnavailableError
+from mithridate.core.errors import EncoderError, QueryError, StoreUnavailableError
 from mithridate.core.types import Document
 from mithridate.retrieval import telemetry
+from mithridate.retrieval.base import TextRole
 from mithridate.retrieval.controls import Plain
+from mithridate.retrieval.encoders import HashingEncoder
 from mithridate.retrieval.guard import Guard
 from mithridate.retrieval.index import GuardedIndex
 from mithridate.retrieval.stores import StoreIndex
@@ -165,9 +167,45 @@ def test_an_error_is_told_and_goes_on(spans: InMemorySpanExporter) -> None:
         held.search(QUESTION)
     span = by_name(spans)["StoreIndex.search"]
     assert span.status.status_code is trace.StatusCode.ERROR
-    assert span.events[0].name == "exception"
+    assert span.status.description == "StoreUnavailableError"
     with pytest.raises(QueryError):
         guard().rerank("", GIVEN, 1)
+
+
+class Nan(HashingEncoder):
+    """Makes no vector of some texts, and quotes them when it says so."""
+
+    def encode(self, texts: Sequence[str], *, role: TextRole = TextRole.DOCUMENT) -> Any:
+        for text in texts:
+            if "secret" in text:
+                raise EncoderError(f"vector of {text!r} is not finite")
+        return super().encode(texts, role=role)
+
+
+@pytest.mark.parametrize(
+    ("query", "text"), [("secret \ud800 of john", "a river"), ("a river", "secret of john")]
+)
+def test_errors_tell_no_text_unless_it_is_asked_for(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch, query: str, text: str
+) -> None:
+    def search() -> list[str]:
+        spans.clear()
+        with pytest.raises(EncoderError, match="secret"):
+            Guard([], Nan()).rerank(query, [text], 1)
+        failed = [s for s in spans.get_finished_spans() if s.status.status_code is trace.StatusCode.ERROR]
+        assert "Guard.rerank" in {span.name for span in failed}
+        said = [span.to_json() for span in failed]
+        for span in failed:
+            for told in [
+                span.status.description,
+                *(v for e in span.events for v in (e.attributes or {}).values()),
+            ]:
+                str(told).encode()
+        return said
+
+    assert not [said for said in search() if "secret" in said or "EncoderError" not in said]
+    monkeypatch.setenv(telemetry.TEXTS_VARIABLE, "1")
+    assert all('"exception.message": "vector of' in said and "secret" in said for said in search())
 
 
 def test_long_answers_lose_documents_and_never_what_kind_they_are(

@@ -1,13 +1,15 @@
 """OpenTelemetry spans of searches, guards and rerankers, in the names of OpenInference.
 
 Without opentelemetry, or where nothing records, nothing is made. Spans hold identifiers, scores and reasons;
-the texts of queries and documents only if the environment variable MITHRIDATE_TRACE_TEXTS is 1.
+the texts of queries and documents only if the environment variable MITHRIDATE_TRACE_TEXTS is 1. So it is with
+the messages of errors, which may quote them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -106,8 +108,33 @@ def _span(name: str, kind: str) -> Iterator[Span | None]:
         yield None
         return
     tracer = trace.get_tracer("mithridate.retrieval", __version__)
-    with tracer.start_as_current_span(name, attributes={"openinference.span.kind": kind}) as span:
-        yield span if span.is_recording() else None
+    with tracer.start_as_current_span(
+        name,
+        attributes={"openinference.span.kind": kind},
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        try:
+            yield span if span.is_recording() else None
+        except BaseException as error:
+            _failed(span, error)
+            raise
+
+
+def _failed(span: Span, error: BaseException) -> None:
+    """Mark the span; the error's message and trace may quote texts, and are kept back as those are."""
+    if not span.is_recording():
+        return
+    from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an optional package
+
+    kind = type(error).__name__
+    if not _texts():
+        span.set_status(Status(StatusCode.ERROR, kind))
+        return
+    span.set_status(Status(StatusCode.ERROR, readable(f"{kind}: {error}")))
+    stack = "".join(traceback.format_exception(error))
+    told = {"exception.message": readable(str(error)), "exception.stacktrace": readable(stack)}
+    span.record_exception(error, told)
 
 
 @cache
@@ -146,4 +173,8 @@ def _documents(prefix: str, hits: Sequence[Hit], *, found: bool = True) -> Attri
 
 def _text(key: str, text: str) -> Attributes:
     """The attribute, if texts are asked for."""
-    return {key: readable(text)} if os.environ.get(TEXTS_VARIABLE) == "1" else {}
+    return {key: readable(text)} if _texts() else {}
+
+
+def _texts() -> bool:
+    return os.environ.get(TEXTS_VARIABLE) == "1"
