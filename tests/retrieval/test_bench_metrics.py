@@ -75,13 +75,13 @@ def test_intervals_do_not_depend_on_the_order_of_queries() -> None:
 
 
 def test_clean_figures() -> None:
-    rows = [clean_row("a", 1.0), clean_row("b", 0.0, flagged=[1, 4]), clean_row("c", None, flagged=[2])]
+    rows = [clean_row("a", 1.0), clean_row("b", 0.0, dropped=[1, 4]), clean_row("c", None, dropped=[2])]
     (at,) = metrics.clean_at(rows, seed=0)
     assert at.recall is not None
     assert at.sr is not None
     assert (at.recall.value, at.recall.n, at.sr.value) == (0.5, 2, 0.5)
-    assert at.flagged_hits.value == pytest.approx((0 + 2 / 5 + 1 / 5) / 3)
-    assert at.flagged_queries.value == pytest.approx(2 / 3)
+    assert at.dropped_hits.value == pytest.approx((0 + 2 / 5 + 1 / 5) / 3)
+    assert at.dropped_queries.value == pytest.approx(2 / 3)
     known = metrics.ndcg_of(rows, 0)
     assert known is not None
     assert (known.value, known.n) == (0.5, 2)

@@ -65,7 +65,7 @@ def run_benchmark(
 
     The corpus is encoded once for all defences. For each attack and number of copies, the texts for all
     queries are planted into it together; then each chain of defences is asked each attacked query, once for
-    each k. On the clean corpus it is asked for quality, false flags and cost. `encoder` is the bare one: give
+    each k. On the clean corpus it is asked for quality, false drops and cost. `encoder` is the bare one: give
     a folder `cache` to keep its vectors from run to run. Times are taken without it.
 
     In `folder`, each part is kept as soon as it is measured, so that a run that was killed goes on, and a
@@ -184,7 +184,8 @@ class _Bench:
             self._step(len(self.plan.queries))
             return cell
         searcher = Searcher(chain, self.corpus, self.encoder, self.masks)
-        rows = clean_rows(searcher, self.task, self.queries, self.plan.top_ks, self._step)
+        plain = Searcher(self.plan.chains[0], self.corpus, self.encoder, self.masks)
+        rows = clean_rows(searcher, plain, self.task, self.queries, self.plan.top_ks, self._step)
         timed = list(self.queries.values())[: self.options.timed_queries]
         cost = cost_of(
             chain, self.corpus, timed, self.plan.timed_k, warm=searcher, encoder=self.bare, masks=self.masks
