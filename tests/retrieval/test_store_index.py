@@ -97,6 +97,21 @@ def test_failing_open_gives_the_plain_answer_with_a_warning() -> None:
         index.search(QUERIES[0])
 
 
+def test_failing_open_between_the_two_searches() -> None:
+    class Halfway(DictStore):
+        def nearest(self, query: Any, by: Any, limit: int) -> Any:
+            if by == "mean":
+                raise StoreUnavailableError("gone halfway")
+            return super().nearest(query, by, limit)
+
+    answer = filled(Halfway(), fail_open=True).search(QUERIES[0], top_k=4)
+    plain = filled(DictStore(), retriever=Plain()).search(QUERIES[0], top_k=4)
+    assert [hit.document for hit in answer.hits] == [hit.document for hit in plain.hits]
+    assert answer.warnings == ("undefended answer: gone halfway",)
+    with pytest.raises(StoreUnavailableError, match="gone halfway"):
+        filled(Halfway()).search(QUERIES[0])
+
+
 def test_a_document_that_is_deleted_meanwhile_is_left_out() -> None:
     class Forgetting(DictStore):
         def vectors(self, ids: Any) -> Any:

@@ -44,8 +44,8 @@ class StoreIndex:
     fragments if the retriever uses these; then it fetches their vectors, and retriever and rerankers work on
     these candidates exactly as `GuardedIndex` does on all. `missed` tells what that costs.
 
-    If the store fails after it found candidates, and only then, `fail_open` gives the undefended answer with
-    a warning instead of a StoreUnavailableError.
+    If the store fails after it found candidates by whole texts, and only then, `fail_open` gives the
+    undefended answer with a warning instead of a StoreUnavailableError.
 
     Raises EncoderError if the store holds another encoder's vectors, ConfigError for a retriever over
     rejoined texts, whose vectors no store holds.
@@ -74,6 +74,7 @@ class StoreIndex:
                 f"retriever {self.retriever.name!r} needs an index of its own: use GuardedIndex"
             )
         self._layout = Layout(whole=True, fragments=layout.fragments, combination=layout.combination)
+        # Whole texts first: their order is the undefended answer.
         self._searched: tuple[Searched, ...] = ("whole", "mean") if layout.fragments else ("whole",)
         self.guard = Guard(rerankers, self.encoder, mode=mode, floor=floor, masked=masked)
         self._candidates, self._fail_open = candidates, fail_open
@@ -128,7 +129,8 @@ class StoreIndex:
         exact = lost = 0
         for query in ask(self.encoder, queries, top_k):
             right = {d.id for d in self._brought_up(everything, query, top_k)}
-            found = {d.id for d in self._brought_up(self._fetched(self._found(query, top_k)), query, top_k)}
+            fetched = self._fetched(self._found(query, top_k, self._searched))
+            found = {d.id for d in self._brought_up(fetched, query, top_k)}
             exact, lost = exact + len(right), lost + len(right - found)
         return lost / exact if exact else 0.0
 
@@ -143,8 +145,9 @@ class StoreIndex:
         return answer
 
     def _answer(self, query: Query, top_k: int) -> Answer:
-        found = self._found(query, top_k)
+        found = self._found(query, top_k, self._searched[:1])
         try:
+            found |= self._found(query, top_k, self._searched[1:])
             rows = self._fetched(found)
         except StoreUnavailableError as error:
             if not self._fail_open:
@@ -157,10 +160,12 @@ class StoreIndex:
         ranked = bring_up(self.retriever, rows.vectors, query.vector, width, self.guard.mode)
         return self.guard.rerank(query, [rows.hit(one) for one in ranked], top_k)
 
-    def _found(self, query: Query, top_k: int) -> dict[Searched, list[Candidate]]:
-        """Candidates by each of the vectors that are searched."""
+    def _found(
+        self, query: Query, top_k: int, searched: Sequence[Searched]
+    ) -> dict[Searched, list[Candidate]]:
+        """Candidates by each of the vectors `searched`."""
         limit = max(self._candidates, self.guard.breadth(top_k))
-        return {by: self.store.nearest(query.vector, by, limit) for by in self._searched}
+        return {by: self.store.nearest(query.vector, by, limit) for by in searched}
 
     def _fetched(self, found: dict[Searched, list[Candidate]]) -> _Rows:
         """All candidates with their vectors; a document that was deleted meanwhile is left out."""
