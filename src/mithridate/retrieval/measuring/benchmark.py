@@ -26,7 +26,11 @@ from mithridate.retrieval.measuring.cells import (
     PlantedTexts,
 )
 from mithridate.retrieval.measuring.corpus_vectors import CorpusVectors
-from mithridate.retrieval.measuring.digests import digest_of_documents, digest_of_task
+from mithridate.retrieval.measuring.digests import (
+    digest_of_documents,
+    digest_of_task,
+    digests_of_files,
+)
 from mithridate.retrieval.measuring.metrics import check_installed
 from mithridate.retrieval.measuring.notes import corpus_warnings, versions
 from mithridate.retrieval.measuring.options import BenchOptions, Plan
@@ -197,7 +201,8 @@ class _Bench:
     def _written(self, call: Call, attack: RetrievalAttack) -> dict[str, list[Document]]:
         """What the attack plants for each query that it has texts for, as many copies as are ever needed."""
         copies = max(self.plan.copies)
-        depends = {"attack": call.text, "copies": copies}
+        files = digests_of_files(call.options)
+        depends = {"attack": call.text, "copies": copies, "files": files}
         texts = self.cells.find(PlantedTexts, depends)
         if texts is None:
             self._tell(PLANTING, 0, None)
