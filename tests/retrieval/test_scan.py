@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 from bench_kit import FILLING, bench_task
 from index_kit import some_documents
+from scipy.sparse.csgraph import connected_components
 
 from mithridate.core.errors import ConfigError, DocumentError, QueryError
 from mithridate.core.types import Document
@@ -166,6 +168,46 @@ def test_pairs_are_found_across_blocks() -> None:
     rows[2050] = rows[3]
     documents = [Document(str(i), "x") for i in range(len(rows))]
     assert [one.document for one in near_copies(documents, rows, 0.999)] == ["3", "2050"]
+
+
+def test_groups_are_those_of_all_pairs() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(1200, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    similarity = 0.994
+    count, groups = connected_components(rows @ rows.T >= similarity, directed=False)
+    assert 100 < count < 1150
+    sizes = np.bincount(groups)
+    found = {
+        one.document: one
+        for one in near_copies([Document(str(i), "x") for i in range(1200)], rows, similarity)
+    }
+    for row, group in enumerate(groups):
+        if sizes[group] == 1:
+            assert str(row) not in found
+        else:
+            others = [str(other) for other in np.flatnonzero(groups == group) if other != row]
+            assert found[str(row)].evidence == {"copies": int(sizes[group]), "others": others[:5]}
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4])
+def test_many_copies_cost_no_memory_for_each_pair(spread: float) -> None:
+    n, dimension = 3000, 8
+    rng = np.random.default_rng(0)
+    rows = (
+        np.eye(1, dimension, dtype=np.float32) + rng.normal(size=(n, dimension)).astype(np.float32) * spread
+    )
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    documents = [Document(str(i), "the same") for i in range(n)]
+    tracemalloc.start()
+    found = near_copies(documents, rows, 0.95)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Pairs would be 9 million, at 16 bytes or more; findings take some 2 kB each.
+    assert peak < 3000 * n + 40e6
+    assert len(found) == n
+    assert found[2].evidence == {"copies": n, "others": ["0", "1", "3", "4", "5"]}
+    assert found[-1].message.startswith("2999 other documents")
 
 
 @pytest.mark.parametrize(
