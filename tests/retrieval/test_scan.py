@@ -119,6 +119,23 @@ def test_hostile_texts_are_quoted_without_control_characters() -> None:
     json.dumps(report.sarif("c"), ensure_ascii=False).encode()
 
 
+def test_identifiers_that_are_written_alike_are_two_documents() -> None:
+    question = "where is the lantern of amber?"
+    twins = [
+        Document(f"s{half}", f"{question} {' '.join(FILLING * 3)} {word}")
+        for half, word in (("\ud800", "one"), ("\ud801", "other"))
+    ]
+    about = [Document(f"a{i}", "amber lantern quarry " * 6 + FILLING[i]) for i in range(4)]
+    report = scan([*about, *twins], ENCODER, options=ScanOptions(nearer=0.0))
+    warned = [one for one in report.findings if one.rule == "question-unlike-rest"]
+    assert [(one.row, one.document, one.level) for one in warned] == [
+        (4, "s\ufffd", Level.WARNING),
+        (5, "s\ufffd", Level.WARNING),
+    ]
+    # One warning of each is not two of one.
+    assert not report.at_least(Level.ERROR)
+
+
 @pytest.mark.parametrize(
     ("text", "question"),
     [

@@ -100,10 +100,15 @@ _Evidence = Annotated[dict[str, JsonValue], BeforeValidator(_told)]
 
 
 class Finding(Strict):
-    """One rule about one document, in words and in figures; where many queries show it, the clearest."""
+    """One rule about one document, in words and in figures; where many queries show it, the clearest.
+
+    `row` is the document's place among those that were indexed, from 0: identifiers that differ only in
+    halves of surrogate pairs are written alike in `document`.
+    """
 
     rule: str
     level: Level
+    row: int
     document: _Text
     message: _Text
     evidence: _Evidence = Field(default_factory=dict)

@@ -53,6 +53,7 @@ def near_copies(documents: Sequence[Document], whole: Vectors, similarity: float
                 Finding(
                     rule=COPIES.id,
                     level=COPIES.level,
+                    row=row,
                     document=documents[row].id,
                     message=f"{copies} other documents say almost the same, such as {shown(others[0])}",
                     evidence={"copies": copies + 1, "others": list(others)},
@@ -151,6 +152,13 @@ def questions(
         for rule, message in rules:
             identifier, level = documents[row].id, rule.level
             found.append(
-                Finding(rule=rule.id, level=level, document=identifier, message=message, evidence=evidence)
+                Finding(
+                    rule=rule.id,
+                    level=level,
+                    row=row,
+                    document=identifier,
+                    message=message,
+                    evidence=evidence,
+                )
             )
     return found
