@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -108,6 +110,39 @@ def test_sarif_names_rules_levels_and_documents() -> None:
         (place,) = result["locations"]
         assert place["logicalLocations"][0]["name"] == finding.document
         assert place["physicalLocation"]["artifactLocation"]["uri"] == "corpus.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("corpus", "uri"),
+    [
+        ("h/my c#1.jsonl", "h/my%20c%231.jsonl"),
+        ("/data/50%?.jsonl", "/data/50%25%3F.jsonl"),
+        ("//data/c.jsonl", "/data/c.jsonl"),
+        ("c:d.jsonl", "c%3Ad.jsonl"),
+        ("é.jsonl", "%C3%A9.jsonl"),
+        ("\ud800.jsonl", "%EF%BF%BD.jsonl"),
+    ],
+)
+def test_sarif_points_to_the_corpus_by_a_uri(corpus: str, uri: str) -> None:
+    assert _uris(corpus) == {uri}
+
+
+def test_sarif_points_to_the_file_in_a_beir_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my corpus"
+    folder.mkdir()
+    (folder / "corpus.jsonl").touch()
+    assert _uris(str(folder)) == {quote(f"{folder}/corpus.jsonl")}
+
+
+def _uris(corpus: str) -> set[str]:
+    finding = Finding(rule=RULES[0].id, level=Level.NOTE, row=0, document="d", message="m")
+    report = ScanReport(documents=1, queries=0, encoder="e", findings=[finding], warnings=[])
+    (run,) = report.sarif(corpus)["runs"]
+    return {
+        place["physicalLocation"]["artifactLocation"]["uri"]
+        for result in run["results"]
+        for place in result["locations"]
+    }
 
 
 def test_hostile_texts_are_quoted_without_control_characters() -> None:
