@@ -25,6 +25,7 @@ from mithridate.retrieval.base import (
 )
 from mithridate.retrieval.encoders.batches import Progress
 from mithridate.retrieval.encoders.plain import Encodes, as_encoder
+from mithridate.retrieval.filling import CropSample, left_out
 from mithridate.retrieval.fragments import combination_norms
 from mithridate.retrieval.guard import Answer, Guard
 from mithridate.retrieval.masked_vectors import MaskedVectors
@@ -46,6 +47,8 @@ class StoreIndex:
 
     If the store fails after it found candidates by whole texts, and only then, `fail_open` gives the
     undefended answer with a warning instead of a StoreUnavailableError.
+
+    `warnings` say what `add` found so far: an encoder that RAGPart does not fit, documents that were blank.
 
     Raises EncoderError if the store holds another encoder's vectors, ConfigError for a retriever over
     rejoined texts, whose vectors no store holds.
@@ -78,6 +81,9 @@ class StoreIndex:
         self._searched: tuple[Searched, ...] = ("whole", "mean") if layout.fragments else ("whole",)
         self.guard = Guard(rerankers, self.encoder, mode=mode, floor=floor, masked=masked)
         self._candidates, self._fail_open = candidates, fail_open
+        self.warnings: tuple[str, ...] = ()
+        self._sample = CropSample() if layout.fragments > 1 else None
+        self._blank = self._blanked = 0
         store.prepare(About(self.encoder.identity, self.encoder.dimension, layout.fragments))
 
     def __len__(self) -> int:
@@ -87,18 +93,50 @@ class StoreIndex:
     def add(self, documents: Iterable[Document], progress: Progress | None = None) -> int:
         """Encode documents and put them in the store, and return how many; a known identifier is replaced.
 
-        Blank documents are left out. What was put before an error stays. Raises DocumentError for what is no
-        document.
+        Blank documents are left out, and what they replace is deleted; both are counted in `warnings`. What
+        was put before an error stays. Raises DocumentError for what is no document.
         """
         done = 0
         for batch in _batches(documents):
-            parts = embed([document.text for document in batch], self.encoder, self._layout)
-            rows = zip(batch, parts.whole, parts.fragments, strict=True)
-            self.store.put([Entry(document, whole, pieces) for document, whole, pieces in rows])
-            done += len(batch)
+            # Of an identifier that comes twice, the last text counts.
+            last = {document.id: document.text for document in batch}
+            kept = [one for one in batch if one.text.strip() and last[one.id].strip()]
+            self._put(kept)
+            self._blank += sum(not document.text.strip() for document in batch)
+            self._delete_blanked([one for one, text in last.items() if not text.strip()])
+            done += len(kept)
             if progress is not None:
                 progress(done, None)
+        self._warn()
         return done
+
+    def _put(self, documents: Sequence[Document]) -> None:
+        if not documents:
+            return
+        parts = embed([document.text for document in documents], self.encoder, self._layout)
+        rows = zip(documents, parts.whole, parts.fragments, strict=True)
+        self.store.put([Entry(document, whole, pieces) for document, whole, pieces in rows])
+        if self._sample is not None:
+            self._sample.see(documents, parts)
+
+    def _delete_blanked(self, ids: Sequence[str]) -> None:
+        """Delete documents whose new text is blank: nobody shall find the old one."""
+        if ids and (there := list(self.store.vectors(ids))):
+            self.store.delete(there)
+            self._blanked += len(there)
+
+    def _warn(self) -> None:
+        """Say what is to be said of all that was added, and log what is new of it."""
+        before, warnings = self.warnings, []
+        if self._blank:
+            deleted = f"; {self._blanked} documents that they replaced were deleted" if self._blanked else ""
+            warnings.append(left_out(self._blank) + deleted)
+        if self._sample is not None and (found := self._sample.check(self.encoder).warning):
+            warnings.append(found)
+        self.warnings = tuple(warnings)
+        for warning in warnings:
+            if warning not in before:
+                _log.warning("%s", warning)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete documents from the store; identifiers that are not there are passed over."""
@@ -217,8 +255,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
             if not isinstance(document, Document):
                 kind = type(document).__name__
                 raise DocumentError(f"document {number} is a {kind}; expected Document(id, text)")
-            if document.text.strip():
-                yield document
+            yield document
 
     some = checked()
     while batch := list(islice(some, AT_ONCE)):
