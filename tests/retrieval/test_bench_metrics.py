@@ -10,6 +10,7 @@ from mithridate.core.errors import MissingExtraError
 from mithridate.core.statistics import wilson
 from mithridate.retrieval.measuring import metrics
 from mithridate.retrieval.measuring.lengths import tertiles, words
+from mithridate.retrieval.measuring.records import Figure
 
 
 def test_ndcg_and_recall_by_hand() -> None:
@@ -94,6 +95,11 @@ def test_loss_is_taken_query_by_query() -> None:
     loss = metrics.ndcg_loss(plain, after, 0)
     assert loss is not None
     assert (loss.value, loss.n) == (pytest.approx(0.05), 2)
+
+
+def test_a_loss_of_nothing_against_itself_has_no_interval() -> None:
+    rows = [clean_row("a", 0.8), clean_row("b", 0.5)]
+    assert metrics.ndcg_loss(rows, rows, 0) == Figure(value=0.0, low=None, high=None, n=2)
 
 
 def test_bands_part_at_the_tertiles() -> None:
