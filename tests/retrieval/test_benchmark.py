@@ -254,4 +254,4 @@ def test_a_corpus_without_queries() -> None:
 
 def test_an_attack_must_name_the_query() -> None:
     with pytest.raises(ConfigError, match="attack 'careless' wrote 'p' without naming its query"):
-        PlantedTexts.of([Document("p", "some text")], "careless")
+        PlantedTexts.of([Document("p", "some text")], "careless", set())

@@ -209,7 +209,8 @@ class _Bench:
             rng = np.random.default_rng(derive_seed(self.options.seed, "retrieval attack", call.text))
             # The bare encoder: attacks by gradients need its model, which a cache hides.
             documents = attack.poison(self.task, self.plan.queries, rng, copies=copies, encoder=self.bare)
-            texts = PlantedTexts.of(documents, call.text)
+            taken = {document.id for document in self.task.documents}
+            texts = PlantedTexts.of(documents, call.text, taken)
             self.cells.keep(texts, depends)
         found = texts.by_query()
         return {query: found[query] for query in self.plan.queries if query in found}
