@@ -14,15 +14,18 @@ VOTING, AVERAGING = "ragpart", "mean_of_fragments"
 
 
 def print_clean(result: BenchResult) -> None:
-    """Quality, false flags and cost on the clean corpus."""
+    """Quality, false drops and cost on the clean corpus.
+
+    Dropped are those of the plain search's first `K` that mode "drop" would leave out.
+    """
     found = result.settings
     title = f"{found.corpus}: {found.documents} documents, {found.queries} queries, {found.encoder}"
-    table = [["defence", "nDCG@10", "lost", f"recall@{K}", "hits flagged", "queries flagged"]]
+    table = [["defence", "nDCG@10", "lost", f"recall@{K}", "hits dropped", "queries that lose one"]]
     table[0] += ["ms", "p95", "encodings", "cold", "index MiB", "build s"]
     for clean in result.clean:
         at, cost = next(at for at in clean.at if at.k == K), clean.cost
         row = [clean.defense, *map(told, (clean.ndcg, clean.ndcg_loss, at.recall))]
-        row += [told(at.flagged_hits), told(at.flagged_queries)]
+        row += [told(at.dropped_hits), told(at.dropped_queries)]
         row += [f"{cost.ms_median:.1f}", f"{cost.ms_p95:.1f}"]
         row += [f"{cost.encodings:.1f}", f"{cost.encodings_cold:.0f}", f"{cost.index_bytes / 2**20:.1f}"]
         row.append("cached" if cost.build_seconds is None else f"{cost.build_seconds:.0f}")

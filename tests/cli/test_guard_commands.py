@@ -103,6 +103,15 @@ def test_bench_writes_below_runs_unless_told(
     assert not (tmp_path / "runs" / "guard-small" / common.VECTORS).exists()
 
 
+def test_folders_that_differ_behind_a_dot_are_written_apart(tmp_path: Path) -> None:
+    found = []
+    for name in ("corpus.v1", "corpus.v2", "corpus.jsonl"):
+        corpus = tmp_path / name
+        corpus.touch() if name.endswith("jsonl") else corpus.mkdir()
+        found.append(common.folder_of(None, "guard", corpus).name)
+    assert found == ["guard-corpus.v1", "guard-corpus.v2", "guard-corpus"]
+
+
 def test_a_copy_of_the_result_can_be_kept_elsewhere_only_if_it_can_be_written(
     corpus: Path, bench: tuple[Path, str]
 ) -> None:

@@ -116,8 +116,8 @@ def _clean(i: int, defense: str, ks: Sequence[int], judged: bool) -> CleanResult
                 k=k,
                 recall=figure(0.02 * k) if judged else None,
                 sr=figure(0.5 + 0.02 * k) if judged else None,
-                flagged_hits=figure(0.03 * i),
-                flagged_queries=figure(0.12 * i),
+                dropped_hits=figure(0.03 * i),
+                dropped_queries=figure(0.12 * i),
             )
             for k in ks
         ],

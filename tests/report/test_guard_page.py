@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guard_kit import ATTACKS, DEFENSES, NDCG, hostile, rate, result
+from guard_kit import ATTACKS, DEFENSES, NDCG, QUERIES, hostile, rate, result
 from page_kit import Reader
 
 from mithridate.report import guard_figures
 from mithridate.report.guard import command_of, render_guard, write_guard_report
 from mithridate.report.guard_view import Assault, GuardView
+from mithridate.retrieval.measuring.records import Figure
 from mithridate.retrieval.measuring.written import parse_chains
 
 
@@ -106,6 +107,15 @@ def test_the_trade_off_has_a_series_an_attack_and_a_mark_a_defence() -> None:
         # 50 ms against 0.5 ms: two powers of ten.
         assert sizes[2] - sizes[0] == 2 * guard_figures.WIDER
     assert sorted(note["text"] for note in spec["layout"]["annotations"]) == sorted(["0", "1", "2", "3"] * 2)
+
+
+def test_a_quality_on_which_all_questions_agree_is_shown_without_an_interval() -> None:
+    measured = result(attacks=("repeated",), copies=(1,))
+    agreed = Figure(value=1.0, low=None, high=None, n=QUERIES)
+    measured.clean[0] = measured.clean[0].model_copy(update={"ndcg": agreed})
+    spec = drawn(guard_figures.trade_off(GuardView(measured), 1))
+    shown = [text for series in spec["data"] for text in series["hovertext"]]
+    assert sum("nDCG 1.000 (no interval)" in text for text in shown) == 1
 
 
 def test_marks_that_lie_on_each_other_share_a_label() -> None:

@@ -66,10 +66,10 @@ def attacked_row(
 
 
 def clean_row(
-    query: str, ndcg: float | None, *, flagged: Sequence[int] = (), words: float | None = 10.0
+    query: str, ndcg: float | None, *, dropped: Sequence[int] = (), words: float | None = 10.0
 ) -> CleanRow:
     """A query whose recall is its nDCG; None for one that is not judged."""
-    found = FoundClean(k=5, hits=5, relevant=[1] if ndcg else [], flagged=list(flagged), recall=ndcg)
+    found = FoundClean(k=5, hits=5, relevant=[1] if ndcg else [], plain=5, dropped=list(dropped), recall=ndcg)
     return CleanRow(query=query, words=None if ndcg is None else words, ndcg=ndcg, found=[found])
 
 

@@ -10,6 +10,7 @@ from mithridate.core.errors import MissingExtraError
 from mithridate.core.statistics import wilson
 from mithridate.retrieval.measuring import metrics
 from mithridate.retrieval.measuring.lengths import tertiles, words
+from mithridate.retrieval.measuring.records import Figure
 
 
 def test_ndcg_and_recall_by_hand() -> None:
@@ -75,13 +76,13 @@ def test_intervals_do_not_depend_on_the_order_of_queries() -> None:
 
 
 def test_clean_figures() -> None:
-    rows = [clean_row("a", 1.0), clean_row("b", 0.0, flagged=[1, 4]), clean_row("c", None, flagged=[2])]
+    rows = [clean_row("a", 1.0), clean_row("b", 0.0, dropped=[1, 4]), clean_row("c", None, dropped=[2])]
     (at,) = metrics.clean_at(rows, seed=0)
     assert at.recall is not None
     assert at.sr is not None
     assert (at.recall.value, at.recall.n, at.sr.value) == (0.5, 2, 0.5)
-    assert at.flagged_hits.value == pytest.approx((0 + 2 / 5 + 1 / 5) / 3)
-    assert at.flagged_queries.value == pytest.approx(2 / 3)
+    assert at.dropped_hits.value == pytest.approx((0 + 2 / 5 + 1 / 5) / 3)
+    assert at.dropped_queries.value == pytest.approx(2 / 3)
     known = metrics.ndcg_of(rows, 0)
     assert known is not None
     assert (known.value, known.n) == (0.5, 2)
@@ -94,6 +95,11 @@ def test_loss_is_taken_query_by_query() -> None:
     loss = metrics.ndcg_loss(plain, after, 0)
     assert loss is not None
     assert (loss.value, loss.n) == (pytest.approx(0.05), 2)
+
+
+def test_a_loss_of_nothing_against_itself_has_no_interval() -> None:
+    rows = [clean_row("a", 0.8), clean_row("b", 0.5)]
+    assert metrics.ndcg_loss(rows, rows, 0) == Figure(value=0.0, low=None, high=None, n=2)
 
 
 def test_bands_part_at_the_tertiles() -> None:

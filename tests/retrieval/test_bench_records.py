@@ -43,7 +43,7 @@ def test_records_are_found_by_name(result: BenchResult) -> None:
     ("change", "field"),
     [
         ({"settings": {}}, "settings.corpus"),
-        ({"version": 2}, "version"),
+        ({"version": 1}, "version"),
         ({"verdict": "good"}, "verdict"),
         ({"warnings": [3]}, "warnings.0"),
     ],

@@ -5,17 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_kit import bench_task, benched
+from bench_kit import FILLING, bench_task, benched
 from index_kit import CountingEncoder
 
 from mithridate.core.artifacts import exclusive
 from mithridate.core.errors import ConfigError, RunStateError, UnknownNameError
 from mithridate.core.types import Document
+from mithridate.retrieval.controls import Plain
 from mithridate.retrieval.encoders import HashingEncoder
+from mithridate.retrieval.index import GuardedIndex
 from mithridate.retrieval.measuring.benchmark import ASKING, CELLS, ENCODING, run_benchmark
 from mithridate.retrieval.measuring.cells import PlantedTexts
 from mithridate.retrieval.measuring.options import BenchOptions
 from mithridate.retrieval.measuring.records import BenchResult
+from mithridate.retrieval.ragmask import RAGMask
 from mithridate.retrieval.task import RetrievalTask
 
 
@@ -55,8 +58,27 @@ def test_the_clean_corpus_is_measured_without_poison() -> None:
     assert plain.ndcg.value > 0.9
     assert plain.ndcg_loss is not None
     assert plain.ndcg_loss.value == 0
-    assert plain.at[0].flagged_hits.value == 0
+    assert plain.at[0].dropped_hits.value == 0
     assert without.attacked == []
+
+
+def test_what_demotion_pushed_behind_the_answer_counts_as_dropped() -> None:
+    led = [f"where does one find things nowadays {' '.join(FILLING[i : i + 11])}" for i in range(3)]
+    task = bench_task().with_documents([Document(f"led-{i}", text) for i, text in enumerate(led)])
+    encoder, k, chain = HashingEncoder(64), 3, "ragmask(delta=0.1)"
+    settings: dict[str, Any] = {"rerankers": [RAGMask(delta=0.1)], "retriever": Plain()}
+    (at,) = benched(task, defenses=(chain,), top_ks=(k,), attacks=()).clean_of(chain).at
+    plain = GuardedIndex.build(task.documents, encoder, retriever=Plain())
+    dropping = GuardedIndex.build(task.documents, encoder, mode="drop", floor=0, **settings)
+    demoting = GuardedIndex.build(task.documents, encoder, mode="demote", **settings)
+    lost, seen = [], []
+    for text in task.queries.values():
+        removed = {hit.document.id for hit in dropping.search(text, k).removed}
+        lost.append(len([hit for hit in plain.search(text, k).hits if hit.document.id in removed]))
+        seen.append(len([hit for hit in demoting.search(text, k).hits if hit.suspicious]))
+    assert sum(lost) > sum(seen)
+    assert at.dropped_hits.value == pytest.approx(sum(lost) / k / len(lost))
+    assert at.dropped_queries.value == pytest.approx(sum(map(bool, lost)) / len(lost))
 
 
 def test_each_k_is_asked_for_by_itself() -> None:
@@ -232,4 +254,4 @@ def test_a_corpus_without_queries() -> None:
 
 def test_an_attack_must_name_the_query() -> None:
     with pytest.raises(ConfigError, match="attack 'careless' wrote 'p' without naming its query"):
-        PlantedTexts.of([Document("p", "some text")], "careless")
+        PlantedTexts.of([Document("p", "some text")], "careless", set())

@@ -104,8 +104,10 @@ def test_texts_and_documents_are_scored_by_similarity_and_keep_their_order() -> 
     assert [hit.document.text for hit in from_texts.hits] == TEXTS
     assert ids(from_texts.hits) == ["0", "1", "2", "3", "4"]
     observed = Guard([], Countdown(), mode="observe").rerank("river", TEXTS, 5)
-    assert observed.hits[4].score == pytest.approx(1.0)
-    assert observed.hits[2].score == pytest.approx(0, abs=0.3)
+    assert ids(observed.hits) == ["0", "1", "2", "3", "4"]
+    lowest = observed.hits[2].score
+    assert lowest == pytest.approx(0, abs=0.3)
+    assert observed.hits[4].score <= lowest  # the text is the query, and stands last all the same
     documents = [Document("same", text, {"page": "1"}) for text in TEXTS]
     from_documents = guard.rerank("river", documents, 5)
     assert [hit.document for hit in from_documents.hits] == documents
@@ -132,13 +134,11 @@ def test_what_is_found_of_one_of_them_is_not_said_of_the_other() -> None:
         assert [hit.suspicious for hit in found.hits] == [False, True]
 
 
-def test_scores_of_a_defence_that_rise_are_cut() -> None:
+def test_scores_that_rise_are_cut_in_every_mode() -> None:
     rising = hits(0.5, 0.9, 0.3)
-    for mode in (Mode.DEMOTE, Mode.DROP):
+    for mode in Mode:
         found = assemble(rising, rising, mode=mode, floor=1, top_k=3)
         assert [hit.score for hit in found.hits] == [0.5, 0.5, 0.3]
-    observed = assemble(rising, rising, mode=Mode.OBSERVE, floor=1, top_k=3)
-    assert [hit.score for hit in observed.hits] == [0.5, 0.9, 0.3]
 
 
 def test_defences_compose_and_share_what_is_encoded() -> None:

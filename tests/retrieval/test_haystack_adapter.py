@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from haystack.core.errors import DeserializationError
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from mithridate.core.errors import ConfigError, EncoderError, QueryError, StorageError, UnknownNameError
+from mithridate.retrieval.adapters import settings
 from mithridate.retrieval.adapters.haystack import GuardedIndexRetriever, GuardRanker
 from mithridate.retrieval.consensus import Consensus
 from mithridate.retrieval.encoders import CachedEncoder
@@ -93,6 +96,33 @@ def test_the_ranker_answers_async_in_part_and_without_documents() -> None:
     assert asyncio.run(some.run_async(QUESTION, given())) == found
     assert len(some.run(QUESTION, given(), top_k=3)["documents"]) == 3
     assert some.run(QUESTION, []) == {"documents": [], "removed": [], "warnings": ["nothing was found"]}
+
+
+@pytest.mark.parametrize("kind", ["index", "guard"])
+def test_async_calls_open_once_and_in_another_thread(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved(tmp_path)
+    opened: list[int] = []
+
+    def slowly(name: str) -> Any:
+        opened.append(threading.get_ident())
+        time.sleep(0.05)
+        return ENCODER
+
+    monkeypatch.setattr(settings, "open_encoder", slowly)
+    retriever, guarded = GuardedIndexRetriever(folder, "slow"), GuardRanker([], "slow")
+
+    async def three() -> None:
+        calls = [
+            retriever.run_async(QUESTION) if kind == "index" else guarded.run_async(QUESTION, given())
+            for _ in range(3)
+        ]
+        await asyncio.gather(*calls)
+
+    asyncio.run(three())
+    assert len(opened) == 1
+    assert threading.get_ident() not in opened
 
 
 def test_warnings_come_out_beside_the_documents() -> None:

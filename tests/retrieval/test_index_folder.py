@@ -7,13 +7,14 @@ import multiprocessing
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from index_kit import Plainest, some_documents, told, tree
+from index_kit import CountingEncoder, Plainest, some_documents, told, tree
 
 from mithridate.core.errors import (
     ConfigError,
@@ -25,7 +26,7 @@ from mithridate.core.errors import (
 )
 from mithridate.core.types import Document
 from mithridate.retrieval import folder_storage
-from mithridate.retrieval.base import Mode
+from mithridate.retrieval.base import Mode, TextRole, Vectors
 from mithridate.retrieval.consensus import Consensus
 from mithridate.retrieval.controls import Concatenated, MeanOfFragments, Plain
 from mithridate.retrieval.defenses import DEFENSES
@@ -253,6 +254,37 @@ def test_a_build_that_was_killed_can_be_done_again(tmp_path: Path) -> None:
     (tmp_path / "index" / "rows-000001" / "fragments.f32").write_bytes(b"half")
     GuardedIndex.build(DOCUMENTS, ENCODER, path=tmp_path / "index")
     assert len(reopened(tmp_path / "index")) == 12
+
+
+class Killed(CountingEncoder):
+    """Ends its process without a word when documents with a masked span are half done."""
+
+    def encode(self, texts: Sequence[str], *, role: TextRole = TextRole.DOCUMENT) -> Vectors:
+        if len(self.seen) > 60:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(texts, role=role)
+
+
+def _build_with_masks(folder: Path, encoder: HashingEncoder) -> GuardedIndex:
+    return GuardedIndex.build(
+        DOCUMENTS, encoder, retriever=Plain(), rerankers=[RAGMask(4)], path=folder, eager_masks=True
+    )
+
+
+def test_a_build_that_was_killed_while_masking_can_be_done_again(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    worker = FORK.Process(target=_build_with_masks, args=(folder, Killed()))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == -signal.SIGKILL
+    assert list((folder / "masks").iterdir())
+    with pytest.raises(StorageError, match="holds no index"):
+        GuardedIndex.open(folder, CountingEncoder(), retriever=Plain(), rerankers=[])
+    again, alone = CountingEncoder(), CountingEncoder()
+    assert len(_build_with_masks(folder, again).guard.masked) == len(DOCUMENTS)
+    _build_with_masks(tmp_path / "other", alone)
+    # What had been masked before the kill is not encoded again.
+    assert len(again.seen) < len(alone.seen) - 20
 
 
 def _change(folder: Path, kill_at: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from defense_kit import Countdown
 
 from mithridate.core.errors import ConfigError
 from mithridate.retrieval.encoders import HashingEncoder
-from mithridate.retrieval.masking import Masking, without
+from mithridate.retrieval.masking import FEWEST_SPANS, MOST_CHARACTERS, Masking, without
 
 
 def test_spans_and_the_texts_without_them() -> None:
@@ -33,6 +34,28 @@ def test_a_long_text_has_longer_spans_instead_of_more() -> None:
         assert len(ranges) <= 256
         assert ranges[0][0] == 0
         assert ranges[-1][1] == tokens
+
+
+def test_the_copies_of_a_text_are_bounded_in_characters() -> None:
+    whole = Masking(8, most_spans=256)
+    assert whole.token_ranges(2048, 15_625) == whole.token_ranges(2048)
+    assert whole.token_ranges(2048, 15_626) != whole.token_ranges(2048)
+    for masking in (whole, Masking(8, stride=2)):
+        for characters in (20_000, 100_000, 1_000_000, 50_000_000):
+            tokens = characters // 5
+            ranges = masking.token_ranges(tokens, characters)
+            assert len(ranges) * characters <= max(MOST_CHARACTERS, FEWEST_SPANS * characters)
+            assert (ranges[0][0], ranges[-1][1]) == (0, tokens)
+            assert all(later[0] <= before[1] for before, later in pairwise(ranges))
+    # Few spans that were asked for stay few.
+    assert len(Masking(8, most_spans=2).token_ranges(10**6, 10**7)) == 2
+
+
+def test_one_long_text_is_not_copied_256_times() -> None:
+    text = "word " * 200_000
+    copies = [len(copy) for _, copy in Masking().masked_texts(text, HashingEncoder())]
+    assert len(copies) == FEWEST_SPANS
+    assert sum(copies) <= MOST_CHARACTERS
 
 
 def test_each_token_of_a_span_is_masked_by_its_own_mask() -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from bench_kit import FILLING, bench_task
 from index_kit import some_documents
+from scipy.sparse.csgraph import connected_components
 
 from mithridate.core.errors import ConfigError, DocumentError, QueryError
 from mithridate.core.types import Document
@@ -108,6 +112,39 @@ def test_sarif_names_rules_levels_and_documents() -> None:
         assert place["physicalLocation"]["artifactLocation"]["uri"] == "corpus.jsonl"
 
 
+@pytest.mark.parametrize(
+    ("corpus", "uri"),
+    [
+        ("h/my c#1.jsonl", "h/my%20c%231.jsonl"),
+        ("/data/50%?.jsonl", "/data/50%25%3F.jsonl"),
+        ("//data/c.jsonl", "/data/c.jsonl"),
+        ("c:d.jsonl", "c%3Ad.jsonl"),
+        ("é.jsonl", "%C3%A9.jsonl"),
+        ("\ud800.jsonl", "%EF%BF%BD.jsonl"),
+    ],
+)
+def test_sarif_points_to_the_corpus_by_a_uri(corpus: str, uri: str) -> None:
+    assert _uris(corpus) == {uri}
+
+
+def test_sarif_points_to_the_file_in_a_beir_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my corpus"
+    folder.mkdir()
+    (folder / "corpus.jsonl").touch()
+    assert _uris(str(folder)) == {quote(f"{folder}/corpus.jsonl")}
+
+
+def _uris(corpus: str) -> set[str]:
+    finding = Finding(rule=RULES[0].id, level=Level.NOTE, row=0, document="d", message="m")
+    report = ScanReport(documents=1, queries=0, encoder="e", findings=[finding], warnings=[])
+    (run,) = report.sarif(corpus)["runs"]
+    return {
+        place["physicalLocation"]["artifactLocation"]["uri"]
+        for result in run["results"]
+        for place in result["locations"]
+    }
+
+
 def test_hostile_texts_are_quoted_without_control_characters() -> None:
     text = "who is \x1b[31m red and \ud800 blue? " + " ".join(FILLING)
     report = scan([*some_documents(6), Document("hostile\ud800", text)], ENCODER)
@@ -115,6 +152,23 @@ def test_hostile_texts_are_quoted_without_control_characters() -> None:
     assert "leading-question" in found
     assert all("\x1b" not in one.message for one in report.findings)
     json.dumps(report.sarif("c"), ensure_ascii=False).encode()
+
+
+def test_identifiers_that_are_written_alike_are_two_documents() -> None:
+    question = "where is the lantern of amber?"
+    twins = [
+        Document(f"s{half}", f"{question} {' '.join(FILLING * 3)} {word}")
+        for half, word in (("\ud800", "one"), ("\ud801", "other"))
+    ]
+    about = [Document(f"a{i}", "amber lantern quarry " * 6 + FILLING[i]) for i in range(4)]
+    report = scan([*about, *twins], ENCODER, options=ScanOptions(nearer=0.0))
+    warned = [one for one in report.findings if one.rule == "question-unlike-rest"]
+    assert [(one.row, one.document, one.level) for one in warned] == [
+        (4, "s\ufffd", Level.WARNING),
+        (5, "s\ufffd", Level.WARNING),
+    ]
+    # One warning of each is not two of one.
+    assert not report.at_least(Level.ERROR)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +220,46 @@ def test_pairs_are_found_across_blocks() -> None:
     rows[2050] = rows[3]
     documents = [Document(str(i), "x") for i in range(len(rows))]
     assert [one.document for one in near_copies(documents, rows, 0.999)] == ["3", "2050"]
+
+
+def test_groups_are_those_of_all_pairs() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(1200, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    similarity = 0.994
+    count, groups = connected_components(rows @ rows.T >= similarity, directed=False)
+    assert 100 < count < 1150
+    sizes = np.bincount(groups)
+    found = {
+        one.document: one
+        for one in near_copies([Document(str(i), "x") for i in range(1200)], rows, similarity)
+    }
+    for row, group in enumerate(groups):
+        if sizes[group] == 1:
+            assert str(row) not in found
+        else:
+            others = [str(other) for other in np.flatnonzero(groups == group) if other != row]
+            assert found[str(row)].evidence == {"copies": int(sizes[group]), "others": others[:5]}
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4])
+def test_many_copies_cost_no_memory_for_each_pair(spread: float) -> None:
+    n, dimension = 3000, 8
+    rng = np.random.default_rng(0)
+    rows = (
+        np.eye(1, dimension, dtype=np.float32) + rng.normal(size=(n, dimension)).astype(np.float32) * spread
+    )
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    documents = [Document(str(i), "the same") for i in range(n)]
+    tracemalloc.start()
+    found = near_copies(documents, rows, 0.95)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Pairs would be 9 million, at 16 bytes or more; findings take some 2 kB each.
+    assert peak < 3000 * n + 40e6
+    assert len(found) == n
+    assert found[2].evidence == {"copies": n, "others": ["0", "1", "3", "4", "5"]}
+    assert found[-1].message.startswith("2999 other documents")
 
 
 @pytest.mark.parametrize(

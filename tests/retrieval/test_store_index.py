@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,21 @@ def test_failing_open_gives_the_plain_answer_with_a_warning() -> None:
         index.search(QUERIES[0])
 
 
+def test_failing_open_between_the_two_searches() -> None:
+    class Halfway(DictStore):
+        def nearest(self, query: Any, by: Any, limit: int) -> Any:
+            if by == "mean":
+                raise StoreUnavailableError("gone halfway")
+            return super().nearest(query, by, limit)
+
+    answer = filled(Halfway(), fail_open=True).search(QUERIES[0], top_k=4)
+    plain = filled(DictStore(), retriever=Plain()).search(QUERIES[0], top_k=4)
+    assert [hit.document for hit in answer.hits] == [hit.document for hit in plain.hits]
+    assert answer.warnings == ("undefended answer: gone halfway",)
+    with pytest.raises(StoreUnavailableError, match="gone halfway"):
+        filled(Halfway()).search(QUERIES[0])
+
+
 def test_a_document_that_is_deleted_meanwhile_is_left_out() -> None:
     class Forgetting(DictStore):
         def vectors(self, ids: Any) -> Any:
@@ -118,6 +134,33 @@ def test_putting_again_replaces_and_deleting_deletes() -> None:
     index.delete(["d7", "never there"])
     index.delete("d8")
     assert len(index) == 48
+
+
+def test_a_blank_text_deletes_what_it_replaces(caplog: pytest.LogCaptureFixture) -> None:
+    index = filled(DictStore(), retriever=Plain())
+    assert index.warnings == ()
+    some = [Document("d3", "   "), Document("new", ""), Document("d4", ""), Document("d4", "walnut")]
+    with caplog.at_level(logging.WARNING, "mithridate.retrieval"):
+        assert index.add(some) == 1
+        index.add([Document("d5", "violin")])
+    assert "d3" not in [hit.document.id for hit in index.search("number3", 60).hits]
+    assert index.search("walnut", 1).hits[0].document == Document("d4", "walnut")
+    assert len(index) == 49
+    warning = "3 blank documents were left out; 1 documents that they replaced were deleted"
+    assert index.warnings == (warning,)
+    assert [record.getMessage() for record in caplog.records].count(warning) == 1
+    exact = GuardedIndex.build(DOCUMENTS, ENCODER, retriever=Plain())
+    with pytest.raises(DocumentError, match="taken already"):
+        exact.add([Document("d3", "   ")])
+
+
+def test_an_encoder_that_ragpart_does_not_fit_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "mithridate.retrieval"):
+        index = filled(DictStore(), retriever=RAGPart())
+    assert index.warnings == GuardedIndex.build(DOCUMENTS, ENCODER, retriever=RAGPart()).warnings
+    assert "RAGPart does not apply" in index.warnings[0]
+    assert index.warnings[0] in caplog.text
+    assert filled(DictStore(), retriever=Plain()).warnings == ()
 
 
 def test_an_empty_store_answers_with_nothing() -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,15 +15,17 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from stores_kit import DictStore
 
-from mithridate.core.errors import QueryError, StoreUnavailableError
+from mithridate.core.errors import EncoderError, QueryError, StoreUnavailableError
 from mithridate.core.types import Document
 from mithridate.retrieval import telemetry
+from mithridate.retrieval.base import TextRole
 from mithridate.retrieval.controls import Plain
+from mithridate.retrieval.encoders import HashingEncoder
 from mithridate.retrieval.guard import Guard
 from mithridate.retrieval.index import GuardedIndex
 from mithridate.retrieval.stores import StoreIndex
@@ -165,9 +168,92 @@ def test_an_error_is_told_and_goes_on(spans: InMemorySpanExporter) -> None:
         held.search(QUESTION)
     span = by_name(spans)["StoreIndex.search"]
     assert span.status.status_code is trace.StatusCode.ERROR
-    assert span.events[0].name == "exception"
+    assert span.status.description == "StoreUnavailableError"
     with pytest.raises(QueryError):
         guard().rerank("", GIVEN, 1)
+
+
+class Nan(HashingEncoder):
+    """Makes no vector of some texts, and quotes them when it says so."""
+
+    def encode(self, texts: Sequence[str], *, role: TextRole = TextRole.DOCUMENT) -> Any:
+        for text in texts:
+            if "secret" in text:
+                raise EncoderError(f"vector of {text!r} is not finite")
+        return super().encode(texts, role=role)
+
+
+@pytest.mark.parametrize(
+    ("query", "text"), [("secret \ud800 of john", "a river"), ("a river", "secret of john")]
+)
+def test_errors_tell_no_text_unless_it_is_asked_for(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch, query: str, text: str
+) -> None:
+    def search() -> list[str]:
+        spans.clear()
+        with pytest.raises(EncoderError, match="secret"):
+            Guard([], Nan()).rerank(query, [text], 1)
+        failed = [s for s in spans.get_finished_spans() if s.status.status_code is trace.StatusCode.ERROR]
+        assert "Guard.rerank" in {span.name for span in failed}
+        said = [span.to_json() for span in failed]
+        for span in failed:
+            for told in [
+                span.status.description,
+                *(v for e in span.events for v in (e.attributes or {}).values()),
+            ]:
+                str(told).encode()
+        return said
+
+    assert not [said for said in search() if "secret" in said or "EncoderError" not in said]
+    monkeypatch.setenv(telemetry.TEXTS_VARIABLE, "1")
+    assert all('"exception.message": "vector of' in said and "secret" in said for said in search())
+
+
+class Broken(SpanProcessor):
+    """Fails where it is told to."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if self.where == "start":
+            raise RuntimeError("the tracer is down")
+        if self.where == "attributes":
+            span.set_attributes = self.fail
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self.where == "end":
+            raise RuntimeError("the tracer is down")
+
+    def fail(self, *args: Any) -> None:
+        raise RuntimeError("the tracer is down")
+
+
+@pytest.mark.parametrize("where", ["start", "attributes", "end"])
+def test_tracing_that_fails_is_logged_once_and_the_search_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(Broken(where))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    telemetry._say_once.cache_clear()
+    store = DictStore()
+    held = StoreIndex(store, ENCODER, retriever=Plain())
+    held.add(documents())
+    with caplog.at_level(logging.WARNING, "mithridate.retrieval"):
+        for _ in range(2):
+            assert len(index().search(QUESTION, 2).hits) == len(held.search(QUESTION, 2).hits) == 2
+        store.down.add("nearest")
+        with pytest.raises(StoreUnavailableError, match="is gone") as caught:
+            held.search(QUESTION, 2)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert [
+        record.getMessage().split(";")[0] for record in caplog.records if "tracing" in record.message
+    ] == [
+        f"tracing: {step} failed with RuntimeError"
+        for step in {"start": ["starting a span"], "end": ["ending a span"]}.get(where, ["filling a span"])
+    ]
+    assert not trace.get_current_span().get_span_context().is_valid
 
 
 def test_long_answers_lose_documents_and_never_what_kind_they_are(

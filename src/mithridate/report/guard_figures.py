@@ -70,10 +70,10 @@ def _marks(view: GuardView, assault: Assault) -> list[_Mark]:
         if quality is None or at is None:
             continue
         time = _time(view, defense)
+        ends = "no interval" if quality.low is None else f"{score(quality.low)}–{score(quality.high)}"
         hover = (
             f"{defense.index} {label(defense.key)}: ASR@{view.quoted_k} {_with_interval(at.asr)}, "
-            f"nDCG {score(quality.value)} "
-            f"({score(quality.low)}–{score(quality.high)}), {milliseconds(time)} ms"
+            f"nDCG {score(quality.value)} ({ends}), {milliseconds(time)} ms"
         )
         diameter = SMALLEST + WIDER * math.log10(time / quickest)
         marks.append(_Mark(defense, quality.value, 100 * at.asr.value, diameter, hover))

@@ -109,11 +109,11 @@ def clean_quality(view: GuardView) -> Table:
 
 
 def clean_by_k(view: GuardView) -> Table:
-    """Recall, and what is flagged falsely, on the clean corpus: a column a number of hits."""
+    """What would be dropped falsely of the plain search's hits, and recall: a column a number of hits."""
     ks = view.result.settings.top_ks
     kinds: list[tuple[str, Callable[[CleanAt], Figure | None]]] = [
-        ("Questions with a hit that looks planted", lambda at: at.flagged_queries),
-        ("Hits that look planted", lambda at: at.flagged_hits),
+        ("Questions that lose a hit of the plain search in mode drop", lambda at: at.dropped_queries),
+        ("Hits of the plain search that are lost in mode drop", lambda at: at.dropped_hits),
     ]
     if view.has_quality:
         kinds.append(("Recall", lambda at: at.recall))

@@ -42,6 +42,7 @@ def guard_summary(view: GuardView) -> RenderableType:
         parts += [Text(), Text(f"Under {one.label} a question (95% interval)", style="bold")]
         parts.append(_under_attack(view, one))
     parts += [Text(), Text("On the clean corpus (95% interval)", style="bold"), _clean(view)]
+    parts.append(Text(_dropped(view.quoted_k), style="dim"))
     parts += [Text(), Text("What it takes", style="bold"), _costs(view)]
     for warning in view.result.warnings:
         parts += [Text(), Text.assemble(("warning: ", "yellow"), one_line(warning, 1000))]
@@ -74,10 +75,10 @@ def _columns(view: GuardView) -> list[int]:
 def _clean(view: GuardView) -> RichTable:
     k = view.quoted_k
     quality = [f"nDCG@{NDCG_DEPTH}", "loss in points", f"recall@{k}"] if view.has_quality else []
-    table = plain_table("defence", *quality, "false alarms", narrow=1)
+    table = plain_table("defence", *quality, f"dropped@{k}", narrow=1)
     for defense in view.defenses:
         found, at = view.clean(defense), view.clean_at(defense, k)
-        entries = [guard_tables.share(at.flagged_queries)]
+        entries = [guard_tables.share(at.dropped_queries)]
         if view.has_quality:
             entries = [
                 guard_tables.ndcg(found.ndcg),
@@ -87,6 +88,13 @@ def _clean(view: GuardView) -> RichTable:
             ]
         table.add_row(Text(defense.label), *map(cell, entries))
     return table
+
+
+def _dropped(k: int) -> str:
+    return (
+        f"dropped@{k}: questions for which the mode drop would leave out one of the plain search's first {k} "
+        "hits"
+    )
 
 
 def _costs(view: GuardView) -> RichTable:

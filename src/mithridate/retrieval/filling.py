@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterable, Iterator, Sized
+from collections.abc import Callable, Container, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,13 +27,15 @@ _SEED = 0
 class Filling:
     """Adds documents to an index: `known` are the identifiers that it has, `new` those that come.
 
-    Blank documents, which have no direction, are left out and counted in `blank`.
+    Blank documents, which have no direction, are left out and counted in `blank`. `masks` is called with
+    each text, and encodes what is to be there by the time that the document counts.
     """
 
     encoder: Encoder
     layout: Layout
     known: Container[str]
     sample: CropSample | None = None
+    masks: Callable[[str], object] | None = None
     new: set[str] = field(default_factory=set)
     added: int = 0
     blank: int = 0
@@ -49,6 +51,9 @@ class Filling:
             rows.append(batch, parts)
             if self.sample is not None:
                 self.sample.see(batch, parts)
+            if self.masks is not None:
+                for document in batch:
+                    self.masks(document.text)
             self.added += len(batch)
             if progress is not None:
                 progress(self.added + self.blank, total)

@@ -126,15 +126,16 @@ def assemble(
     """The answer under a mode.
 
     `given` are the hits in the order of the search, `ranked` the same documents in the defences' order with
-    their reasons. *Observe* keeps order and scores of `given`. *Demote* takes those of `ranked`; scores are
-    cut so that they never rise with rank. *Drop* takes `ranked` without what looks planted; if fewer than
-    `floor` hits are left, the best of what was dropped come back at the end, with a warning.
+    their reasons. *Observe* keeps order and scores of `given`. *Demote* takes those of `ranked`. *Drop* takes
+    `ranked` without what looks planted; if fewer than `floor` hits are left, the best of what was dropped
+    come back at the end, with a warning. In every mode scores are cut so that they never rise with rank:
+    frameworks that sort by them again keep the order.
     """
     warnings: list[str] = []
     removed: tuple[Hit, ...] = ()
     if mode is Mode.OBSERVE:
         reasons = {id(hit.document): hit.reasons for hit in ranked}
-        hits = [replace(hit, reasons=reasons[id(hit.document)]) for hit in given[:top_k]]
+        hits = capped([replace(hit, reasons=reasons[id(hit.document)]) for hit in given[:top_k]])
     elif mode is Mode.DEMOTE:
         hits = capped(ranked[:top_k])
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -81,8 +81,9 @@ class GuardedIndex:
 
         The retriever is `RAGPart()` by default; without one that needs vectors of whole documents, they are
         kept only for rerankers and for the mode "observe". With `eager_masks`, what RAGMask needs of every
-        document is encoded now and not at its first query. Blank documents are left out, and counted in
-        `warnings`. `progress` is told how many documents are done, and of how many where that is known.
+        document is encoded before the index is there, and not at its first query; a build that was killed and
+        is done again finds what it had masked. Blank documents are left out, and counted in `warnings`.
+        `progress` is told how many documents are done, and of how many where that is known.
 
         Raises DocumentError for an identifier that comes twice or if there is no document, EncoderError for
         vectors that are none, StorageError if `path` is not free.
@@ -101,19 +102,22 @@ class GuardedIndex:
         storage: Storage
         if folder is None:
             storage = MemoryStorage(layout, encoder.dimension)
+            filling.masks = _masks(guard) if eager_masks else None
             with storage.adding() as rows:
                 warnings = filling.fill_new(rows, documents, progress)
             settings = settings.model_copy(update={"warnings": warnings})
         else:
             settings = with_specs(settings, retriever, rerankers)
             with FolderStorage.create(folder, fresh_manifest(encoder, layout, settings)) as new:
+                guard = _guard(rerankers, encoder, mode, floor, folder)
+                filling.masks = _masks(guard) if eager_masks else None
                 new.warnings = filling.fill_new(new, documents, progress)
+                guard.masked.flush()
             storage = FolderStorage.open(folder, verify=False)
-            settings, guard = storage.manifest.settings, _guard(rerankers, encoder, mode, floor, folder)
+            settings = storage.manifest.settings
         index = cls(storage, encoder, retriever, guard, settings)
         for warning in index.warnings:
             _log.warning("%s", warning)
-        index._fill_masks(0, progress)
         return index
 
     @classmethod
@@ -232,13 +236,14 @@ class GuardedIndex:
         """
         before = len(self.rows)
         filling = Filling(self._encoder, self._storage.layout, self._ids())
+        filling.masks = _masks(self._guard) if self._settings.eager_masks else None
         with self._storage.adding() as rows:
             filling.fill(rows, documents, progress)
+            self._guard.masked.flush()
         if filling.blank:
             _log.warning("%s", left_out(filling.blank))
         self._ids().update({one.id: row for row, one in enumerate(self.rows[before:], start=before)})
         self._look_again()
-        self._fill_masks(before, progress)
         return filling.added
 
     def delete(self, ids: Iterable[str]) -> None:
@@ -299,14 +304,12 @@ class GuardedIndex:
             vectors = replace(vectors, norms=norms)
         self._vectors = vectors
 
-    def _fill_masks(self, first: int, progress: Progress | None) -> None:
-        """Encode what RAGMask needs of the documents from row `first` on, if that is to be done at once."""
-        if not self._settings.eager_masks:
-            return
-        texts = [document.text for document in self.rows[first:]]
-        for reranker in self._guard.rerankers:
-            if (masking := getattr(reranker, "masking", None)) is not None:
-                self._guard.masked.fill(texts, self._guard.encodings(), masking, progress)
+
+def _masks(guard: Guard) -> Callable[[str], object]:
+    """What encodes all that RAGMask needs of a text, and keeps it where the guard looks for it."""
+    encodings = guard.encodings()
+    maskings = [reranker.masking for reranker in guard.rerankers if hasattr(reranker, "masking")]
+    return lambda text: [encodings.masked(text, masking) for masking in maskings]
 
 
 def _guard(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import orjson
 from mithridate.core.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_IDENTIFIERS = ("_id", "id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,10 @@ class Record:
     line: int | None = None
 
     def text(self, *names: str, default: str | None = None) -> str:
-        """The string under the first of `names` that is there; numbers are taken as they are written.
+        """The string under the first of `names` that is there; a number as text, whole ones exactly.
 
-        Raises DataError if none is there and there is no default, or for what is neither.
+        Raises DataError if none is there and there is no default, for what is neither, and for an identifier
+        that is a number with a point or an exponent, which can be written in many ways.
         """
         name = next((name for name in names if name in self.values), None)
         if default is not None and (name is None or self.values[name] is None):
@@ -38,6 +42,8 @@ class Record:
         value = self.values[name]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.error(f"must be a string, not {type(value).__name__}", name)
+        if isinstance(value, float) and name in _IDENTIFIERS:
+            raise self.error(f"is the number {value!r}; put an identifier that is not whole in quotes", name)
         return str(value)
 
     def items(self, name: str) -> list[Any]:
@@ -89,10 +95,10 @@ def parse(content: bytes, path: Path, line: int | None) -> Any:
 
     Raises DataError naming the place.
     """
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        pass
+    # The fast parser rounds whole numbers of more than 64 bits.
+    if not _LONG_NUMBER.search(content):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(content)
     try:
         # What Python's parser takes and the fast one does not: NaN, and halves of surrogate pairs.
         return json.loads(content)

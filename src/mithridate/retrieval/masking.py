@@ -14,6 +14,11 @@ Form: TypeAlias = Literal["delete", "mask"]
 Span: TypeAlias = tuple[int, int]
 """Where a span begins and ends, as character offsets."""
 
+MOST_CHARACTERS = 4_000_000
+"""How much text the masked copies of one document come to: 256 of them up to 15,625 characters."""
+FEWEST_SPANS = 4
+"""How many spans any document keeps, however long: with fewer, every span would carry the match."""
+
 
 @dataclass(frozen=True, slots=True)
 class Masking:
@@ -21,8 +26,10 @@ class Masking:
 
     A span is `span_tokens` long, a new one begins every `stride` tokens (by default each where the last one
     ended), and the last may be shorter. A text that would have more than `most_spans` is cut into longer
-    ones: the whole of it stays covered, and what it costs stays bounded. `form` says whether a span is
-    deleted, or each of its tokens replaced by the encoder's mask token.
+    ones: the whole of it stays covered, and what it costs stays bounded. So is one whose copies, one a span,
+    would together be longer than `MOST_CHARACTERS`, of those that the encoder reads; but never into fewer
+    than `FEWEST_SPANS` for this. `form` says whether a span is deleted, or each of its tokens replaced by the
+    encoder's mask token.
 
     Raises ConfigError where spans would leave gaps, or a number is not positive.
     """
@@ -48,13 +55,18 @@ class Masking:
     @property
     def key(self) -> str:
         """What tells the vectors of two maskings apart."""
-        return f"{self.span_tokens},{self.stride or self.span_tokens},{self.form},{self.most_spans}"
+        step = self.stride or self.span_tokens
+        return f"{self.span_tokens},{step},{self.form},{self.most_spans},{MOST_CHARACTERS}"
 
-    def token_ranges(self, tokens: int) -> list[tuple[int, int]]:
-        """Which of so many tokens each span takes, as half-open ranges that together take all."""
+    def token_ranges(self, tokens: int, characters: int = 0) -> list[tuple[int, int]]:
+        """Which of so many tokens each span takes, as half-open ranges that together take all.
+
+        `characters` is how long the text is that they stand in.
+        """
         length, step = self.span_tokens, self.stride or self.span_tokens
-        if tokens > length + step * (self.most_spans - 1):
-            step = -(-tokens // self.most_spans)
+        most = min(self.most_spans, max(FEWEST_SPANS, MOST_CHARACTERS // max(1, characters)))
+        if tokens > length + step * (most - 1):
+            step = -(-tokens // most)
             length = max(length, step)
         ranges: list[tuple[int, int]] = []
         for first in range(0, tokens, step):
@@ -70,7 +82,8 @@ class Masking:
         """
         mask = self._mask(encoder)
         tokens = encoder.token_spans(text)
-        for first, last in self.token_ranges(len(tokens)):
+        read = tokens[-1][1] if tokens else 0
+        for first, last in self.token_ranges(len(tokens), read):
             span = (tokens[first][0], tokens[last - 1][1])
             yield span, without(text, [span], " ".join([mask] * (last - first)) if mask else "")
 

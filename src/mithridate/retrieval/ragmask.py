@@ -34,7 +34,9 @@ class RAGMask:
 
     Spans are of `span_tokens` of the encoder's own tokens; `stride`, `form` and `most_spans` are those of
     `Masking`. The vectors of masked documents do not depend on the query and are cached, so a warm query
-    encodes nothing but what is left of documents that lost a span.
+    encodes nothing but what is left of documents that lost a span. Long texts, of more than 15,625 characters
+    that the encoder reads, have fewer and longer spans, so that one hostile document cannot cost 256 times
+    its length: see `Masking`. A match in a long span is found as in a short one, and more goes with it.
 
     For hits that a plain search ranked by similarity this is the published ranking, with one exception: what
     is left never counts for more than the whole did. Hits that something else ranked keep their order, and

@@ -14,7 +14,6 @@ from mithridate.core.errors import ConfigError, shown
 from mithridate.core.types import Document
 from mithridate.retrieval.base import Encoder, Hit, Mode, Reason
 from mithridate.retrieval.consensus import Consensus
-from mithridate.retrieval.encoders.texts import readable
 from mithridate.retrieval.index import GuardedIndex
 from mithridate.retrieval.ragmask import RAGMask
 from mithridate.retrieval.ragpart import RAGPart
@@ -97,7 +96,7 @@ def scan(
         documents=len(rows),
         queries=len(queries),
         encoder=encoder.identity,
-        findings=_ordered(found, rows),
+        findings=_ordered(found),
         warnings=list(index.warnings),
     )
 
@@ -106,12 +105,13 @@ def _of_hits(
     index: GuardedIndex, queries: Mapping[str, str], options: ScanOptions, tell: ScanProgress
 ) -> list[Finding]:
     """For each document and rule, the clearest finding over all queries, with how many show it."""
-    clearest: dict[tuple[str, str], tuple[float, Finding]] = {}
-    shown_by: dict[tuple[str, str], int] = {}
+    clearest: dict[tuple[int, str], tuple[float, Finding]] = {}
+    shown_by: dict[tuple[int, str], int] = {}
+    row_of = {document.id: row for row, document in enumerate(index.documents)}
     for number, (name, text) in enumerate(queries.items(), 1):
         for hit in index.search(text, options.top_k).hits:
-            for strength, finding in _signs(hit, name, text, options):
-                key = (finding.document, finding.rule)
+            for strength, finding in _signs(hit, row_of[hit.document.id], name, text, options):
+                key = (finding.row, finding.rule)
                 shown_by[key] = shown_by.get(key, 0) + 1
                 if key not in clearest or strength > clearest[key][0]:
                     clearest[key] = strength, finding
@@ -122,8 +122,8 @@ def _of_hits(
     ]
 
 
-def _signs(hit: Hit, name: str, text: str, options: ScanOptions) -> Iterator[tuple[float, Finding]]:
-    """What the defences find suspicious about a hit, and how clear each is."""
+def _signs(hit: Hit, row: int, name: str, text: str, options: ScanOptions) -> Iterator[tuple[float, Finding]]:
+    """What the defences find suspicious about a hit, which is document `row`, and how clear each is."""
     for reason in hit.reasons:
         if reason.suspicious and reason.defense in _READ:
             rule, read = _READ[reason.defense]
@@ -133,6 +133,7 @@ def _signs(hit: Hit, name: str, text: str, options: ScanOptions) -> Iterator[tup
                 Finding(
                     rule=rule.id,
                     level=Level.WARNING if grave else Level.NOTE,
+                    row=row,
                     document=hit.document.id,
                     message=f"for the query {shown(text, 100)}: {reason.says}{quoted}",
                     evidence={"query": name, **reason.evidence},
@@ -166,24 +167,24 @@ _READ: dict[str, tuple[Rule, Callable[[Reason, str, ScanOptions], _Read]]] = {
 
 def _several(found: Sequence[Finding]) -> list[Finding]:
     """One finding for each document that two rules or more warn of."""
-    warned: dict[str, list[str]] = {}
+    warned: dict[int, dict[str, Finding]] = {}
     for finding in found:
         if finding.level is Level.WARNING:
-            warned.setdefault(finding.document, []).append(finding.rule)
+            warned.setdefault(finding.row, {})[finding.rule] = finding
     return [
         Finding(
             rule=SEVERAL.id,
             level=Level.ERROR,
-            document=document,
+            row=row,
+            document=next(iter(rules.values())).document,
             message=f"{len(rules)} rules warn of it: {', '.join(sorted(rules))}",
             evidence={"rules": sorted(rules)},
         )
-        for document, rules in warned.items()
+        for row, rules in warned.items()
         if len(rules) > 1
     ]
 
 
-def _ordered(found: Sequence[Finding], documents: Sequence[Document]) -> list[Finding]:
-    places = {readable(document.id): place for place, document in enumerate(documents)}
+def _ordered(found: Sequence[Finding]) -> list[Finding]:
     rules = [rule.id for rule in RULES]
-    return sorted(found, key=lambda one: (-one.level.rank, places[one.document], rules.index(one.rule)))
+    return sorted(found, key=lambda one: (-one.level.rank, one.row, rules.index(one.rule)))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, JsonValue
 
 from mithridate import __version__
 from mithridate.core.strict import Strict
+from mithridate.retrieval.beir import CORPUS, is_beir
 from mithridate.retrieval.encoders.texts import readable
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -100,10 +103,15 @@ _Evidence = Annotated[dict[str, JsonValue], BeforeValidator(_told)]
 
 
 class Finding(Strict):
-    """One rule about one document, in words and in figures; where many queries show it, the clearest."""
+    """One rule about one document, in words and in figures; where many queries show it, the clearest.
+
+    `row` is the document's place among those that were indexed, from 0: identifiers that differ only in
+    halves of surrogate pairs are written alike in `document`.
+    """
 
     rule: str
     level: Level
+    row: int
     document: _Text
     message: _Text
     evidence: _Evidence = Field(default_factory=dict)
@@ -128,7 +136,11 @@ class ScanReport(Strict):
         return [finding for finding in self.findings if finding.level.rank >= level.rank]
 
     def sarif(self, corpus: str) -> dict[str, Any]:
-        """The report in SARIF 2.1.0, as code scanning reads it; `corpus` names the file that was scanned."""
+        """The report in SARIF 2.1.0, as code scanning reads it.
+
+        `corpus` names the file that was scanned, or a BEIR folder: results then point to the file in it.
+        """
+        uri = _reference(corpus)
         rules = [
             {
                 "id": rule.id,
@@ -141,7 +153,7 @@ class ScanReport(Strict):
         driver = {"name": "mithridate guard scan", "version": __version__, "rules": rules}
         run = {
             "tool": {"driver": driver},
-            "results": [_result(finding, corpus) for finding in self.findings],
+            "results": [_result(finding, uri) for finding in self.findings],
             "properties": {
                 "documents": self.documents,
                 "queries": self.queries,
@@ -152,9 +164,17 @@ class ScanReport(Strict):
         return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _result(finding: Finding, corpus: str) -> Mapping[str, Any]:
+def _reference(corpus: str) -> str:
+    """A path as a URI reference (RFC 3986): only letters, digits and `_.-~/` stand for themselves."""
+    path = Path(readable(corpus))
+    found = quote((path / CORPUS if is_beir(path) else path).as_posix())
+    # Two slashes in front would name a host.
+    return f"/{found.lstrip('/')}" if found.startswith("//") else found
+
+
+def _result(finding: Finding, uri: str) -> Mapping[str, Any]:
     place = {
-        "physicalLocation": {"artifactLocation": {"uri": readable(corpus)}},
+        "physicalLocation": {"artifactLocation": {"uri": uri}},
         "logicalLocations": [{"name": finding.document, "kind": "document"}],
     }
     return {

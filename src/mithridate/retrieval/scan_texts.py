@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +19,7 @@ from mithridate.retrieval.base import Encoder, TextRole, Vectors
 from mithridate.retrieval.encoders.batches import encode_in_batches
 from mithridate.retrieval.scan_records import COPIES, QUESTION, UNRELATED, Finding
 
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 512
 _COPIES_SHOWN = 5
 _LONGEST_QUESTION = 300
 _FEWEST_WORDS = 3
@@ -32,39 +34,78 @@ _ASKING = re.compile(
 
 def near_copies(documents: Sequence[Document], whole: Vectors, similarity: float) -> list[Finding]:
     """A finding for each document with another at a cosine of `similarity` or more, near-copies of
-    near-copies taken together; `whole` are unit vectors of shape (n, dimension)."""
-    groups = _groups(whole, similarity)
-    members: dict[int, list[int]] = {}
+    near-copies taken together; `whole` are unit vectors of shape (n, dimension).
+
+    Memory grows with n and not with the number of pairs, of which planted copies make many.
+    """
+    groups = _groups(whole, similarity).tolist()
+    sizes = Counter(groups)
+    first: dict[int, list[int]] = {}
     for row, group in enumerate(groups):
-        members.setdefault(int(group), []).append(row)
+        # One more than is shown: a document is not among the others of itself.
+        if len(known := first.setdefault(group, [])) <= _COPIES_SHOWN:
+            known.append(row)
     found = []
     for row, group in enumerate(groups):
-        others = [documents[other].id for other in members[int(group)] if other != row]
-        if others:
+        if copies := sizes[group] - 1:
+            others = [documents[other].id for other in first[group] if other != row][:_COPIES_SHOWN]
             found.append(
                 Finding(
                     rule=COPIES.id,
                     level=COPIES.level,
+                    row=row,
                     document=documents[row].id,
-                    message=f"{len(others)} other documents say almost the same, such as {shown(others[0])}",
-                    evidence={"copies": len(others) + 1, "others": list(others[:_COPIES_SHOWN])},
+                    message=f"{copies} other documents say almost the same, such as {shown(others[0])}",
+                    evidence={"copies": copies + 1, "others": list(others)},
                 )
             )
     return found
 
 
-def _groups(whole: Vectors, similarity: float) -> NDArray[np.int32]:
-    """The number of each row's group, shape (n,); all pairs are looked at, a block of rows at a time."""
-    lefts, rights = [], []
-    for start in range(0, len(whole), _ROWS_AT_ONCE):
-        block = np.asarray(whole[start : start + _ROWS_AT_ONCE])
-        left, right = np.nonzero(block @ np.asarray(whole[start:]).T >= similarity)
-        lefts.append(left + start)
-        rights.append(right + start)
-    left, right = np.concatenate(lefts), np.concatenate(rights)
-    pairs = coo_matrix((np.ones(len(left), np.bool_), (left, right)), shape=(len(whole), len(whole)))
-    groups: NDArray[np.int32] = connected_components(pairs, directed=False)[1]
-    return groups
+def _groups(whole: Vectors, similarity: float) -> NDArray[np.intp]:
+    """The number of each row's group, shape (n,).
+
+    Equal vectors count as one. All pairs of the others are looked at, a tile at a time; a tile whose rows
+    are of one group already says nothing new.
+    """
+    firsts, copied = _distinct(whole)
+    groups = np.arange(len(firsts))
+    for start in range(0, len(firsts), _ROWS_AT_ONCE):
+        left = slice(start, start + _ROWS_AT_ONCE)
+        rows = np.asarray(whole[firsts[left]])
+        for other in range(start, len(firsts), _ROWS_AT_ONCE):
+            right = slice(other, other + _ROWS_AT_ONCE)
+            named, place = np.unique(np.concatenate([groups[left], groups[right]]), return_inverse=True)
+            if len(named) == 1:
+                continue
+            near = np.nonzero(rows @ np.asarray(whole[firsts[right]]).T >= similarity)
+            ends = place[: len(rows)][near[0]], place[len(rows) :][near[1]]
+            pairs = coo_matrix((np.ones(len(near[0]), np.bool_), ends), shape=(len(named), len(named)))
+            count, joined = connected_components(pairs, directed=False)
+            if count < len(named):
+                _join(groups, named, joined)
+    return groups[copied]
+
+
+def _join(groups: NDArray[np.intp], named: NDArray[np.intp], joined: NDArray[np.int32]) -> None:
+    """Give the groups `named` that are `joined` the number of the first of them."""
+    _, first = np.unique(joined, return_index=True)
+    new = np.arange(len(groups))
+    new[named] = named[first[joined]]
+    groups[:] = new[groups]
+
+
+def _distinct(whole: Vectors) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first row of each distinct vector, and for each row which of these it equals."""
+    firsts: list[int] = []
+    seen: dict[bytes, int] = {}
+    copied = np.empty(len(whole), np.intp)
+    for row, vector in enumerate(whole):
+        place = seen.setdefault(hashlib.blake2b(vector.tobytes(), digest_size=32).digest(), len(firsts))
+        if place == len(firsts):
+            firsts.append(row)
+        copied[row] = place
+    return np.array(firsts, np.intp), copied
 
 
 def leading_question(text: str) -> tuple[str, str] | None:
@@ -111,6 +152,13 @@ def questions(
         for rule, message in rules:
             identifier, level = documents[row].id, rule.level
             found.append(
-                Finding(rule=rule.id, level=level, document=identifier, message=message, evidence=evidence)
+                Finding(
+                    rule=rule.id,
+                    level=level,
+                    row=row,
+                    document=identifier,
+                    message=message,
+                    evidence=evidence,
+                )
             )
     return found

@@ -156,7 +156,11 @@ def bench_options(
 
 def folder_of(out: Path | None, command: str, corpus: Path) -> Path:
     """Where a command writes to: `out`, or a folder below `runs` that is called after corpus and command."""
-    return Path("runs") / f"{command}-{corpus.resolve().stem}" if out is None else out
+    if out is not None:
+        return out
+    there = corpus.resolve()
+    # A folder has no suffix: what follows a dot in its name tells corpus.v1 from corpus.v2.
+    return Path("runs") / f"{command}-{there.name if there.is_dir() else there.stem}"
 
 
 def say_warnings_once() -> None:

@@ -136,7 +136,7 @@ def _show(report: ScanReport, found: list[Finding], level: _Level) -> None:
     counts = Counter(finding.level.value for finding in report.findings)
     told = ", ".join(f"{counts[one.value]:,} {one.value}{_plural(counts[one.value])}" for one in _Level)
     asked = f" for {report.queries:,} question{_plural(report.queries)}" if report.queries else ""
-    documents = len({finding.document for finding in found})
+    documents = len({finding.row for finding in found})
     console.print(
         f"{report.documents:,} documents{asked}: {told}. {documents:,} document{_plural(documents)} with a "
         f"finding of level {level.value} or above.",

@@ -48,8 +48,7 @@ class GuardedIndexRetriever:
 
     @component.output_types(documents=list[Document], warnings=list[str])
     async def run_async(self, query: str, top_k: int | None = None) -> dict[str, Any]:
-        """The same, in another thread."""
-        self.warm_up()
+        """The same, in another thread, where the first call also opens what is to be opened."""
         return await asyncio.to_thread(self.run, query, top_k)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,8 +96,7 @@ class GuardRanker:
     async def run_async(
         self, query: str, documents: list[Document], top_k: int | None = None
     ) -> dict[str, Any]:
-        """The same, in another thread."""
-        self.warm_up()
+        """The same, in another thread, where the first call also opens what is to be opened."""
         return await asyncio.to_thread(self.run, query, documents, top_k)
 
     def to_dict(self) -> dict[str, Any]:

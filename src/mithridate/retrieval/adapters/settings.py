@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +25,9 @@ DefenseSetting: TypeAlias = Reranker | str | Mapping[str, Any]
 IndexSetting: TypeAlias = str | Path | Searches
 """The folder of a saved `GuardedIndex`, or an index that is open, which no file holds."""
 
+# Of the module: an object that holds a lock cannot be copied, and pipelines copy their components.
+_opening = threading.RLock()
+
 
 class LazyIndex:
     """An index. `encoder` and `mode` are for a folder; that has a mode of its own, if None is given."""
@@ -34,14 +38,15 @@ class LazyIndex:
         self._opened: Searches | None = None
 
     def open(self) -> Searches:
-        """The index; the first call opens it. Raises what `GuardedIndex.open` does."""
-        if self._opened is None:
-            self._opened = (
-                GuardedIndex.open(self._index, _encoder(self._encoder), mode=self._mode)
-                if isinstance(self._index, str | Path)
-                else self._index
-            )
-        return self._opened
+        """The index; the first call opens it, others wait. Raises what `GuardedIndex.open` does."""
+        with _opening:
+            if self._opened is None:
+                self._opened = (
+                    GuardedIndex.open(self._index, _encoder(self._encoder), mode=self._mode)
+                    if isinstance(self._index, str | Path)
+                    else self._index
+                )
+            return self._opened
 
     def written(self) -> dict[str, Any]:
         """The parameters, in plain values. Raises ConfigError if the index or its encoder is an object."""
@@ -61,11 +66,12 @@ class LazyGuard:
         self._opened: Guard | None = None
 
     def open(self) -> Guard:
-        """The guard; the first call opens its encoder. Raises what `open_encoder` does."""
-        if self._opened is None:
-            encoder = _encoder(self._encoder)
-            self._opened = Guard(self._rerankers, encoder, mode=self._mode, floor=self._floor)
-        return self._opened
+        """The guard; the first call opens its encoder, others wait. Raises what `open_encoder` does."""
+        with _opening:
+            if self._opened is None:
+                encoder = _encoder(self._encoder)
+                self._opened = Guard(self._rerankers, encoder, mode=self._mode, floor=self._floor)
+            return self._opened
 
     def written(self) -> dict[str, Any]:
         """The parameters, in plain values. Raises ConfigError if the encoder is an object."""

@@ -26,7 +26,11 @@ from mithridate.retrieval.measuring.cells import (
     PlantedTexts,
 )
 from mithridate.retrieval.measuring.corpus_vectors import CorpusVectors
-from mithridate.retrieval.measuring.digests import digest_of_documents, digest_of_task
+from mithridate.retrieval.measuring.digests import (
+    digest_of_documents,
+    digest_of_task,
+    digests_of_files,
+)
 from mithridate.retrieval.measuring.metrics import check_installed
 from mithridate.retrieval.measuring.notes import corpus_warnings, versions
 from mithridate.retrieval.measuring.options import BenchOptions, Plan
@@ -65,7 +69,7 @@ def run_benchmark(
 
     The corpus is encoded once for all defences. For each attack and number of copies, the texts for all
     queries are planted into it together; then each chain of defences is asked each attacked query, once for
-    each k. On the clean corpus it is asked for quality, false flags and cost. `encoder` is the bare one: give
+    each k. On the clean corpus it is asked for quality, false drops and cost. `encoder` is the bare one: give
     a folder `cache` to keep its vectors from run to run. Times are taken without it.
 
     In `folder`, each part is kept as soon as it is measured, so that a run that was killed goes on, and a
@@ -184,7 +188,8 @@ class _Bench:
             self._step(len(self.plan.queries))
             return cell
         searcher = Searcher(chain, self.corpus, self.encoder, self.masks)
-        rows = clean_rows(searcher, self.task, self.queries, self.plan.top_ks, self._step)
+        plain = Searcher(self.plan.chains[0], self.corpus, self.encoder, self.masks)
+        rows = clean_rows(searcher, plain, self.task, self.queries, self.plan.top_ks, self._step)
         timed = list(self.queries.values())[: self.options.timed_queries]
         cost = cost_of(
             chain, self.corpus, timed, self.plan.timed_k, warm=searcher, encoder=self.bare, masks=self.masks
@@ -196,14 +201,16 @@ class _Bench:
     def _written(self, call: Call, attack: RetrievalAttack) -> dict[str, list[Document]]:
         """What the attack plants for each query that it has texts for, as many copies as are ever needed."""
         copies = max(self.plan.copies)
-        depends = {"attack": call.text, "copies": copies}
+        files = digests_of_files(call.options)
+        depends = {"attack": call.text, "copies": copies, "files": files}
         texts = self.cells.find(PlantedTexts, depends)
         if texts is None:
             self._tell(PLANTING, 0, None)
             rng = np.random.default_rng(derive_seed(self.options.seed, "retrieval attack", call.text))
             # The bare encoder: attacks by gradients need its model, which a cache hides.
             documents = attack.poison(self.task, self.plan.queries, rng, copies=copies, encoder=self.bare)
-            texts = PlantedTexts.of(documents, call.text)
+            taken = {document.id for document in self.task.documents}
+            texts = PlantedTexts.of(documents, call.text, taken)
             self.cells.keep(texts, depends)
         found = texts.by_query()
         return {query: found[query] for query in self.plan.queries if query in found}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,17 +41,24 @@ class PlantedTexts(Strict):
     documents: list[PlantedText]
 
     @classmethod
-    def of(cls, documents: Sequence[Document], attack: str) -> PlantedTexts:
-        """Raises ConfigError for a document that does not say for which query it is."""
+    def of(cls, documents: Sequence[Document], attack: str, taken: Set[str]) -> PlantedTexts:
+        """What an attack wrote; identifiers that are `taken` by the corpus are numbered on.
+
+        Raises ConfigError for a document that does not say for which query it is.
+        """
         for document in documents:
             if "query" not in document.meta:
                 raise ConfigError(
                     f"attack {attack!r} wrote {document.id!r} without naming its query; expected "
                     "its identifier in meta['query']"
                 )
-        return cls(
-            documents=[PlantedText(id=one.id, query=one.meta["query"], text=one.text) for one in documents]
-        )
+        used = {*taken, *(one.id for one in documents)}
+        planted = []
+        for one in documents:
+            name = _numbered_on(one.id, used) if one.id in taken else one.id
+            used.add(name)
+            planted.append(PlantedText(id=name, query=one.meta["query"], text=one.text))
+        return cls(documents=planted)
 
     def by_query(self) -> dict[str, list[Document]]:
         """The documents of each query."""
@@ -58,6 +66,10 @@ class PlantedTexts(Strict):
         for one in self.documents:
             found.setdefault(one.query, []).append(Document(one.id, one.text))
         return found
+
+
+def _numbered_on(name: str, used: Set[str]) -> str:
+    return next(one for one in (f"{name}:{number}" for number in count(1)) if one not in used)
 
 
 class CleanCell(Strict):

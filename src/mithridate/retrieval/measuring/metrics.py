@@ -1,4 +1,4 @@
-"""From rows to figures: ASR, SR, poison, nDCG, recall and false flags, with intervals over queries.
+"""From rows to figures: ASR, SR, poison, nDCG, recall and false drops, with intervals over queries.
 
 nDCG and recall are those of ir-measures (extra [bench]).
 """
@@ -149,8 +149,8 @@ def clean_at(rows: Sequence[CleanRow], seed: int) -> list[CleanAt]:
                 k=column[0].k,
                 recall=mean(recalls, seed) if recalls else None,
                 sr=rate(judged, seed) if judged else None,
-                flagged_hits=mean([_share(len(one.flagged), one.hits) for one in column], seed),
-                flagged_queries=rate([bool(one.flagged) for one in column], seed),
+                dropped_hits=mean([_share(len(one.dropped), one.plain) for one in column], seed),
+                dropped_queries=rate([bool(one.dropped) for one in column], seed),
             )
         )
     return found

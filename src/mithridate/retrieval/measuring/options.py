@@ -15,6 +15,7 @@ from mithridate.retrieval.task import RetrievalTask
 DEFAULT_ATTACKS = ("query_as_poison",)
 DEFAULT_DEFENSES = (PLAIN, "mean_of_fragments", "ragpart", "ragmask", "ragpart+ragmask+consensus")
 _MOST_COPIES = 10
+_MOST_HITS = 1_000_000
 _TIMED_K = 5
 
 
@@ -39,8 +40,12 @@ class BenchOptions:
     timed_queries: int = 20
 
     def __post_init__(self) -> None:
-        if not self.top_ks or min(self.top_ks) < 1:
-            raise ConfigError(f"top_ks is {list(self.top_ks)}, but must hold numbers of hits from 1 on")
+        if not self.top_ks or not all(1 <= one <= _MOST_HITS for one in self.top_ks):
+            raise ConfigError(
+                f"top_ks is {list(self.top_ks)}, but must hold numbers of hits between 1 and {_MOST_HITS:,}"
+            )
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}, but cannot be negative")
         if not self.copies or not all(1 <= one <= _MOST_COPIES for one in self.copies):
             raise ConfigError(
                 f"copies is {list(self.copies)}, but must hold numbers between 1 and {_MOST_COPIES}"

@@ -14,7 +14,7 @@ from mithridate.core.strict import Strict
 from mithridate.retrieval.encoders.texts import readable
 from mithridate.retrieval.json_lines import read_json
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 NDCG_DEPTH = 10
 """How many hits nDCG looks at."""
 PLAIN = "plain"
@@ -176,15 +176,18 @@ class CleanAt(Strict):
     """Answers of `k` hits on the clean corpus.
 
     `recall`, and `sr` (a relevant document is among them), over the judged queries; None where there is none.
-    What is flagged here is flagged falsely: `flagged_hits` is the share of hits, the mean over all queries;
-    `flagged_queries` the share of queries with such a hit. In mode "drop" these hits would be left out.
+    Nothing is planted here, so what looks planted does so falsely. `dropped_hits` is the share of the plain
+    search's first `k` that mode "drop" would leave out because they look planted, wherever the defence ranks
+    them, in the mean over all queries; `dropped_queries` the share of queries with such a hit. The floor,
+    which lets some come back, is not counted in. A hit that a retriever does not bring up looks like nothing
+    to it, and is not among them: that shows in recall and nDCG.
     """
 
     k: Depth
     recall: Figure | None
     sr: Figure | None
-    flagged_hits: Figure
-    flagged_queries: Figure
+    dropped_hits: Figure
+    dropped_queries: Figure
 
 
 class CleanBand(Strict):
@@ -198,12 +201,15 @@ class CleanBand(Strict):
 
 
 class FoundClean(Strict):
-    """The ranks, from 1, of relevant documents and of those that the defence thinks planted."""
+    """The ranks, from 1, of relevant documents; `dropped` are ranks among the `plain` hits that the plain
+    search has, of those that mode "drop" would leave out.
+    """
 
     k: Depth
     hits: Count
     relevant: list[Depth]
-    flagged: list[Depth]
+    plain: Count
+    dropped: list[Depth]
     recall: Share | None
 
 
@@ -256,7 +262,7 @@ class BenchResult(Strict):
     """A whole benchmark. `clean` has a record a defence, `attacked` one a defence, attack and copies."""
 
     format: Literal["mithridate-guard-bench"] = "mithridate-guard-bench"
-    version: Literal[1] = FORMAT_VERSION
+    version: Literal[2] = FORMAT_VERSION
     settings: Settings
     attacks: list[AttackRecord]
     clean: list[CleanResult]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from typing import NamedTuple
 
 from mithridate.core.types import Document
 from mithridate.retrieval.base import Hit, Query
@@ -21,23 +22,31 @@ from mithridate.retrieval.task import RetrievalTask
 
 def clean_rows(
     searcher: Searcher,
+    plain: Searcher,
     task: RetrievalTask,
     queries: Mapping[str, Query],
     top_ks: Sequence[int],
     step: Callable[[], object],
 ) -> list[CleanRow]:
-    """What the chain finds on the clean corpus; `step` is called after each query."""
-    answers: dict[str, dict[int, tuple[Hit, ...]]] = {}
+    """What the chain finds on the clean corpus, and what it would drop there of the `plain` search's hits.
+
+    `step` is called after each query.
+    """
+    answers: dict[str, dict[int, _Asked]] = {}
     for name, query in queries.items():
-        answers[name] = {k: searcher.answer(query, k).hits for k in sorted({*top_ks, NDCG_DEPTH})}
+        undefended = _ids(plain.answer(query, max(top_ks)).hits)
+        answers[name] = {}
+        for k in sorted({*top_ks, NDCG_DEPTH}):
+            answer, dropped = searcher.answer_and_dropped(query, k)
+            answers[name][k] = _Asked(_ids(answer.hits), undefended[:k], dropped)
         step()
     qrels = {name: task.relevant(name) for name in queries if task.relevant(name)}
-    ranked = {k: {name: _ids(found[k]) for name, found in answers.items()} for k in {*top_ks, NDCG_DEPTH}}
+    ranked = {k: {name: asked[k].found for name, asked in answers.items()} for k in {*top_ks, NDCG_DEPTH}}
     recalls = {k: metrics.recall(ranked[k], qrels, k) for k in top_ks}
     ndcg = metrics.ndcg(ranked[NDCG_DEPTH], qrels)
     texts = {document.id: document.text for document in task.documents}
     rows = []
-    for name, found in answers.items():
+    for name, asked in answers.items():
         relevant = task.relevant(name)
         there = [texts[one] for one in relevant if one in texts]
         rows.append(
@@ -45,7 +54,7 @@ def clean_rows(
                 query=name,
                 words=words(there) if there else None,
                 ndcg=ndcg.get(name),
-                found=[_clean(found[k], k, relevant.keys(), recalls[k].get(name)) for k in top_ks],
+                found=[_clean(asked[k], k, relevant.keys(), recalls[k].get(name)) for k in top_ks],
             )
         )
     return rows
@@ -82,12 +91,21 @@ def attack_rows(
     return rows
 
 
-def _clean(hits: Sequence[Hit], k: int, relevant: Set[str], recall: float | None) -> FoundClean:
+class _Asked(NamedTuple):
+    """What the chain found, what the plain search found, and what the chain would drop of anything."""
+
+    found: list[str]
+    plain: list[str]
+    dropped: Set[str]
+
+
+def _clean(asked: _Asked, k: int, relevant: Set[str], recall: float | None) -> FoundClean:
     return FoundClean(
         k=k,
-        hits=len(hits),
-        relevant=_ranks(_ids(hits), relevant),
-        flagged=[rank for rank, hit in enumerate(hits, 1) if hit.suspicious],
+        hits=len(asked.found),
+        relevant=_ranks(asked.found, relevant),
+        plain=len(asked.plain),
+        dropped=_ranks(asked.plain, asked.dropped),
         recall=recall,
     )
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
+from typing import ClassVar
 
 import numpy as np
 
 from mithridate.retrieval.base import Encoder, Hit, Mode, Query, Ranked, Vectors
+from mithridate.retrieval.encodings import Encodings
 from mithridate.retrieval.guard import Answer, Guard
 from mithridate.retrieval.masked_vectors import MaskedVectors
 from mithridate.retrieval.masking import Masking, Span
@@ -53,19 +56,28 @@ class WatchedMasks(MaskedVectors):
 class Searcher:
     """A chain over the corpus as it is now; it holds until documents come or go.
 
-    Ranks are measured, so it demotes. What the mode "drop" would leave out is what it flags.
+    Ranks are measured, so it demotes. What the mode "drop" would leave out is what looks planted to it among
+    all that it looked at: that may have fallen behind the answer.
     """
 
     def __init__(self, chain: Chain, corpus: CorpusVectors, encoder: Encoder, masks: WatchedMasks) -> None:
         self._retriever, self._documents = chain.retriever, corpus.documents
         self._vectors = corpus.view(chain.layout)
         self._guard = Guard(chain.rerankers, encoder, mode=Mode.DEMOTE, masked=masks)
+        self._witness = _Witness()
+        self._witnessed = Guard([*chain.rerankers, self._witness], encoder, mode=Mode.DEMOTE, masked=masks)
 
     def answer(self, query: Query, k: int) -> Answer:
         """At most `k` hits, found as a `GuardedIndex` finds them."""
-        width, mode = self._guard.breadth(k), self._guard.mode
-        found = bring_up(self._retriever, self._vectors, query.vector, width, mode)
-        return self._guard.rerank(query, [self._hit(ranked) for ranked in found], k)
+        return self._ask(self._guard, query, k)
+
+    def answer_and_dropped(self, query: Query, k: int) -> tuple[Answer, frozenset[str]]:
+        """The answer, and the identifiers of all that the mode "drop", with no floor, would leave out."""
+        return self._ask(self._witnessed, query, k), self._witness.suspicious
+
+    def _ask(self, guard: Guard, query: Query, k: int) -> Answer:
+        found = bring_up(self._retriever, self._vectors, query.vector, guard.breadth(k), guard.mode)
+        return guard.rerank(query, [self._hit(ranked) for ranked in found], k)
 
     def _hit(self, ranked: Ranked) -> Hit:
         whole = self._vectors.whole
@@ -75,6 +87,28 @@ class Searcher:
             () if ranked.reason is None else (ranked.reason,),
             np.array(whole[ranked.row]) if whole.shape[1] else None,
         )
+
+
+@dataclass(slots=True)
+class _Witness:
+    """The last of a chain: it changes nothing, and sees what looks planted behind the answer too."""
+
+    name: ClassVar[str] = "witness"
+
+    suspicious: frozenset[str] = frozenset()
+
+    def breadth(self, top_k: int) -> int:
+        return top_k
+
+    def rerank(
+        self,
+        query: Query,  # noqa: ARG002 - it only looks at what others found
+        hits: Sequence[Hit],
+        top_k: int,  # noqa: ARG002
+        encodings: Encodings,  # noqa: ARG002
+    ) -> list[Hit]:
+        self.suspicious = frozenset(hit.document.id for hit in hits if hit.suspicious)
+        return list(hits)
 
 
 def cost_of(

@@ -25,6 +25,7 @@ from mithridate.retrieval.base import (
 )
 from mithridate.retrieval.encoders.batches import Progress
 from mithridate.retrieval.encoders.plain import Encodes, as_encoder
+from mithridate.retrieval.filling import CropSample, left_out
 from mithridate.retrieval.fragments import combination_norms
 from mithridate.retrieval.guard import Answer, Guard
 from mithridate.retrieval.masked_vectors import MaskedVectors
@@ -44,8 +45,10 @@ class StoreIndex:
     fragments if the retriever uses these; then it fetches their vectors, and retriever and rerankers work on
     these candidates exactly as `GuardedIndex` does on all. `missed` tells what that costs.
 
-    If the store fails after it found candidates, and only then, `fail_open` gives the undefended answer with
-    a warning instead of a StoreUnavailableError.
+    If the store fails after it found candidates by whole texts, and only then, `fail_open` gives the
+    undefended answer with a warning instead of a StoreUnavailableError.
+
+    `warnings` say what `add` found so far: an encoder that RAGPart does not fit, documents that were blank.
 
     Raises EncoderError if the store holds another encoder's vectors, ConfigError for a retriever over
     rejoined texts, whose vectors no store holds.
@@ -74,9 +77,13 @@ class StoreIndex:
                 f"retriever {self.retriever.name!r} needs an index of its own: use GuardedIndex"
             )
         self._layout = Layout(whole=True, fragments=layout.fragments, combination=layout.combination)
+        # Whole texts first: their order is the undefended answer.
         self._searched: tuple[Searched, ...] = ("whole", "mean") if layout.fragments else ("whole",)
         self.guard = Guard(rerankers, self.encoder, mode=mode, floor=floor, masked=masked)
         self._candidates, self._fail_open = candidates, fail_open
+        self.warnings: tuple[str, ...] = ()
+        self._sample = CropSample() if layout.fragments > 1 else None
+        self._blank = self._blanked = 0
         store.prepare(About(self.encoder.identity, self.encoder.dimension, layout.fragments))
 
     def __len__(self) -> int:
@@ -86,18 +93,50 @@ class StoreIndex:
     def add(self, documents: Iterable[Document], progress: Progress | None = None) -> int:
         """Encode documents and put them in the store, and return how many; a known identifier is replaced.
 
-        Blank documents are left out. What was put before an error stays. Raises DocumentError for what is no
-        document.
+        Blank documents are left out, and what they replace is deleted; both are counted in `warnings`. What
+        was put before an error stays. Raises DocumentError for what is no document.
         """
         done = 0
         for batch in _batches(documents):
-            parts = embed([document.text for document in batch], self.encoder, self._layout)
-            rows = zip(batch, parts.whole, parts.fragments, strict=True)
-            self.store.put([Entry(document, whole, pieces) for document, whole, pieces in rows])
-            done += len(batch)
+            # Of an identifier that comes twice, the last text counts.
+            last = {document.id: document.text for document in batch}
+            kept = [one for one in batch if one.text.strip() and last[one.id].strip()]
+            self._put(kept)
+            self._blank += sum(not document.text.strip() for document in batch)
+            self._delete_blanked([one for one, text in last.items() if not text.strip()])
+            done += len(kept)
             if progress is not None:
                 progress(done, None)
+        self._warn()
         return done
+
+    def _put(self, documents: Sequence[Document]) -> None:
+        if not documents:
+            return
+        parts = embed([document.text for document in documents], self.encoder, self._layout)
+        rows = zip(documents, parts.whole, parts.fragments, strict=True)
+        self.store.put([Entry(document, whole, pieces) for document, whole, pieces in rows])
+        if self._sample is not None:
+            self._sample.see(documents, parts)
+
+    def _delete_blanked(self, ids: Sequence[str]) -> None:
+        """Delete documents whose new text is blank: nobody shall find the old one."""
+        if ids and (there := list(self.store.vectors(ids))):
+            self.store.delete(there)
+            self._blanked += len(there)
+
+    def _warn(self) -> None:
+        """Say what is to be said of all that was added, and log what is new of it."""
+        before, warnings = self.warnings, []
+        if self._blank:
+            deleted = f"; {self._blanked} documents that they replaced were deleted" if self._blanked else ""
+            warnings.append(left_out(self._blank) + deleted)
+        if self._sample is not None and (found := self._sample.check(self.encoder).warning):
+            warnings.append(found)
+        self.warnings = tuple(warnings)
+        for warning in warnings:
+            if warning not in before:
+                _log.warning("%s", warning)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete documents from the store; identifiers that are not there are passed over."""
@@ -128,7 +167,8 @@ class StoreIndex:
         exact = lost = 0
         for query in ask(self.encoder, queries, top_k):
             right = {d.id for d in self._brought_up(everything, query, top_k)}
-            found = {d.id for d in self._brought_up(self._fetched(self._found(query, top_k)), query, top_k)}
+            fetched = self._fetched(self._found(query, top_k, self._searched))
+            found = {d.id for d in self._brought_up(fetched, query, top_k)}
             exact, lost = exact + len(right), lost + len(right - found)
         return lost / exact if exact else 0.0
 
@@ -143,8 +183,9 @@ class StoreIndex:
         return answer
 
     def _answer(self, query: Query, top_k: int) -> Answer:
-        found = self._found(query, top_k)
+        found = self._found(query, top_k, self._searched[:1])
         try:
+            found |= self._found(query, top_k, self._searched[1:])
             rows = self._fetched(found)
         except StoreUnavailableError as error:
             if not self._fail_open:
@@ -157,10 +198,12 @@ class StoreIndex:
         ranked = bring_up(self.retriever, rows.vectors, query.vector, width, self.guard.mode)
         return self.guard.rerank(query, [rows.hit(one) for one in ranked], top_k)
 
-    def _found(self, query: Query, top_k: int) -> dict[Searched, list[Candidate]]:
-        """Candidates by each of the vectors that are searched."""
+    def _found(
+        self, query: Query, top_k: int, searched: Sequence[Searched]
+    ) -> dict[Searched, list[Candidate]]:
+        """Candidates by each of the vectors `searched`."""
         limit = max(self._candidates, self.guard.breadth(top_k))
-        return {by: self.store.nearest(query.vector, by, limit) for by in self._searched}
+        return {by: self.store.nearest(query.vector, by, limit) for by in searched}
 
     def _fetched(self, found: dict[Searched, list[Candidate]]) -> _Rows:
         """All candidates with their vectors; a document that was deleted meanwhile is left out."""
@@ -212,8 +255,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
             if not isinstance(document, Document):
                 kind = type(document).__name__
                 raise DocumentError(f"document {number} is a {kind}; expected Document(id, text)")
-            if document.text.strip():
-                yield document
+            yield document
 
     some = checked()
     while batch := list(islice(some, AT_ONCE)):
