@@ -85,7 +85,7 @@ def test_what_the_peer_would_delete_goes_behind_and_is_flagged() -> None:
     result = benched(attacks=(), defenses=(chain,), top_ks=(3,), queries=2)
     plain, peer = result.clean
     assert set(defender.seen) == {6, 20}
-    assert all(not row.found[0].flagged for row in plain.rows)
+    assert all(not row.found[0].dropped for row in plain.rows)
     # The first of six is behind the others, and so not among the first three; they come up by one place.
     for before, after in zip(plain.rows, peer.rows, strict=True):
         assert after.found[0].relevant[:1] == [rank - 1 for rank in before.found[0].relevant if rank > 1]

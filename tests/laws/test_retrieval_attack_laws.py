@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from defense_kit import Countdown
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "retrieval"))
-from attacks_kit import BLACK_BOX, a_task, poison
-from defense_kit import Countdown
+from poison_kit import BLACK_BOX, a_task, poison
 
 from mithridate.core.types import Document
 from mithridate.retrieval.attacks import Paraphrased, Repeated, RetrievalAttack, SpreadMatch

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attacks_kit import a_task, poison
+from poison_kit import a_task, poison
 
 from mithridate.core.errors import DataError
 from mithridate.retrieval.attacks import PoisonedRAG, QueryAsPoison

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attacks_kit import a_task, poison
 from bert_kit import tiny_bert
 from index_kit import WORDS
+from poison_kit import a_task, poison
 
 from mithridate.retrieval.attacks import HotFlip, SpreadHotFlip
 from mithridate.retrieval.attacks.drafts import Draft, leading

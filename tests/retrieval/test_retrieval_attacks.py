@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from attacks_kit import BLACK_BOX, a_task, poison
 from defense_kit import Countdown
 from index_kit import some_documents
+from poison_kit import BLACK_BOX, a_task, poison
 from registry_kit import register
 
 from mithridate.core.errors import ConfigError, UnknownNameError
