@@ -29,8 +29,6 @@ ATTACK_FIGURES: dict[str, tuple[str, FigureOf]] = {
 }
 """What is told of answers under attack: the head of its columns, the caption, and where the figure is."""
 
-_MEGABYTE = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
@@ -143,12 +141,17 @@ def costs(view: GuardView) -> list[CostRow]:
                 p95=f"{milliseconds(cost.ms_p95)} ms",
                 encodings=count(cost.encodings),
                 cold=count(cost.encodings_cold),
-                index=f"{cost.index_bytes / _MEGABYTE:,.1f} MB",
+                index=megabytes(cost.index_bytes),
                 against_plain=f"{cost.index_bytes / plain:.1f} ×" if plain else "–",
                 build=f"{cost.build_encodings:,} encodings{seconds}",
             )
         )
     return rows
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes as it is read."""
+    return f"{size / 1e6:,.1f} MB"
 
 
 def milliseconds(value: float) -> str:

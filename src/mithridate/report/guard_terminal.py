@@ -10,8 +10,7 @@ from rich.text import Text
 
 from mithridate.report import guard_tables
 from mithridate.report.guard_view import Assault, GuardView
-from mithridate.report.tables import Entry
-from mithridate.report.terminal import WIDEST, plain_table
+from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line
 from mithridate.report.text import one_line
 from mithridate.retrieval.measuring.records import NDCG_DEPTH, Figure
 
@@ -45,7 +44,7 @@ def guard_summary(view: GuardView) -> RenderableType:
     parts.append(Text(_dropped(view.quoted_k), style="dim"))
     parts += [Text(), Text("What it takes", style="bold"), _costs(view)]
     for warning in view.result.warnings:
-        parts += [Text(), Text.assemble(("warning: ", "yellow"), one_line(warning, 1000))]
+        parts += [Text(), warning_line(warning)]
     return Group(*parts)
 
 
@@ -61,7 +60,7 @@ def _under_attack(view: GuardView, assault: Assault) -> RichTable:
         figures: list[Figure | None] = [at[one].asr for one in ks]
         figures += [at[k].sr] if view.has_quality else []
         table.add_row(
-            Text(defense.label), *(cell(guard_tables.share(one)) for one in (*figures, at[k].poison))
+            Text(defense.label), *(entry_text(guard_tables.share(one)) for one in (*figures, at[k].poison))
         )
     return table
 
@@ -86,7 +85,7 @@ def _clean(view: GuardView) -> RichTable:
                 guard_tables.share(at.recall),
                 *entries,
             ]
-        table.add_row(Text(defense.label), *map(cell, entries))
+        table.add_row(Text(defense.label), *map(entry_text, entries))
     return table
 
 
@@ -103,8 +102,3 @@ def _costs(view: GuardView) -> RichTable:
         words = (row.median, row.p95, row.encodings, row.cold, row.index, row.against_plain)
         table.add_row(Text(row.look.label), *(Text(one) for one in words))
     return table
-
-
-def cell(entry: Entry) -> Text:
-    """A figure and, fainter, its interval."""
-    return Text.assemble((entry.text, "bold"), (f" {entry.interval}" if entry.interval else "", "dim"))

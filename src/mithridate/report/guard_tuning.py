@@ -8,15 +8,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mithridate.report.guard_tables import count, loss, milliseconds, ndcg, share
-from mithridate.report.guard_terminal import cell
+from mithridate.report.guard_tables import count, loss, megabytes, milliseconds, ndcg, share
 from mithridate.report.guard_view import points
-from mithridate.report.terminal import WIDEST, plain_table
+from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line
 from mithridate.report.text import one_line
 from mithridate.retrieval.measuring.records import NDCG_DEPTH, PLAIN
 from mithridate.retrieval.measuring.tune import TuneResult
-
-_MEGABYTE = 1_000_000
 
 
 def print_tuning(result: TuneResult, path: Path, console: Console | None = None) -> None:
@@ -38,7 +35,7 @@ def tuning_summary(result: TuneResult) -> RenderableType:
         _outcomes(result),
         Text(),
         Text.assemble("take ", (one_line(result.chosen), "bold"), f": {_why(result)}"),
-        *(Text.assemble(("warning: ", "yellow"), one_line(warning, 1000)) for warning in warnings),
+        *map(warning_line, warnings),
     )
 
 
@@ -48,11 +45,11 @@ def _candidates(result: TuneResult) -> RichTable:
     for one in result.candidates:
         table.add_row(
             Text(one_line(one.defense), style="bold" if one.defense == result.chosen else ""),
-            cell(share(one.asr)),
-            cell(loss(one.ndcg_loss)),
+            entry_text(share(one.asr)),
+            entry_text(loss(one.ndcg_loss)),
             Text(count(one.cost.encodings)),
             Text(f"{milliseconds(one.cost.ms_median)} ms"),
-            Text(f"{one.cost.index_bytes / _MEGABYTE:,.1f} MB"),
+            Text(megabytes(one.cost.index_bytes)),
             Text("yes" if one.within_budget else "no"),
         )
     return table
@@ -62,7 +59,10 @@ def _outcomes(result: TuneResult) -> RichTable:
     table = plain_table("setting", f"ASR@{result.k}", f"nDCG@{NDCG_DEPTH}", "loss in points", narrow=1)
     for one in result.outcomes:
         table.add_row(
-            Text(one_line(one.defense)), cell(share(one.asr)), cell(ndcg(one.ndcg)), cell(loss(one.ndcg_loss))
+            Text(one_line(one.defense)),
+            entry_text(share(one.asr)),
+            entry_text(ndcg(one.ndcg)),
+            entry_text(loss(one.ndcg_loss)),
         )
     return table
 

@@ -14,6 +14,7 @@ from mithridate.report.text import name, one_line, p_value, percent, span
 from mithridate.report.view import View
 
 WIDEST = 100
+_LONGEST_WARNING = 1000
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
 
@@ -47,11 +48,21 @@ def plain_table(*columns: str, narrow: int) -> RichTable:
     return table
 
 
+def entry_text(entry: tables.Entry) -> Text:
+    """A figure and, fainter, its interval."""
+    return Text.assemble((entry.text, "bold"), (f" {entry.interval}" if entry.interval else "", "dim"))
+
+
+def warning_line(warning: str) -> Text:
+    """A warning, which may quote a corpus, as one inert line."""
+    return Text.assemble(("warning: ", "yellow"), one_line(warning, _LONGEST_WARNING))
+
+
 def _matrix(matrix: tables.Table) -> RichTable:
     table = plain_table("attack", "model", *matrix.columns, narrow=2)
     for group in matrix.groups:
         for i, row in enumerate(group.rows):
-            entries = [Text.assemble((c.text, "bold"), (f" {c.interval}", "dim")) for c in row.entries]
+            entries = map(entry_text, row.entries)
             table.add_row(Text(group.title if i == 0 else ""), Text(row.arm.label), *entries)
     return table
 

@@ -85,6 +85,15 @@ class Reason:
     says: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:
+        """The same as a dictionary, for JSON and for other people's metadata."""
+        return {
+            "defense": self.defense,
+            "suspicious": self.suspicious,
+            "says": self.says,
+            "evidence": dict(self.evidence),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:

@@ -19,6 +19,7 @@ from mithridate.study.config import AuditConfig, StudyConfig
 from mithridate.study.yaml_tree import Place, Tree
 
 DEFAULT_PRESET = "default"
+_ABSENT = f"; the preset {DEFAULT_PRESET!r} runs where no file is named"
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -80,9 +81,7 @@ def read_audit(path: Path | None) -> AuditConfig:
     """
     if path is None:
         return AuditConfig()
-    if not path.exists():
-        raise ConfigError(f"{path}: no such study file")
-    tree = _tree_of(path)
+    tree = _tree_of(path, absent="")
     if "doses" in tree.values:
         return AuditConfig.of(_validate(StudyConfig, tree))
     return _validate(AuditConfig, tree)
@@ -132,22 +131,22 @@ def with_values(config: StudyConfig, values: Mapping[str, Any]) -> StudyConfig:
     return _validate(StudyConfig, tree)
 
 
-def _tree_of(path: Path) -> Tree:
-    tree = Tree.parse(str(path), _text_of(path))
+def _tree_of(path: Path, absent: str = _ABSENT) -> Tree:
+    """`absent` is what more is said of a file that is not there."""
+    tree = Tree.parse(str(path), _text_of(path, absent))
     _place_paths(tree, path.resolve().parent)
     return tree
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, absent: str) -> str:
     try:
         with path.open(encoding="utf-8-sig") as handle:
             # Not to its end, which a device or a pipe may not have.
             text = handle.read(_LONGEST + 1)
     except FileNotFoundError:
-        hint = f"the preset {DEFAULT_PRESET!r} runs where no file is named"
-        if str(path) in presets():
-            hint = f"did you mean --preset {path}?"
-        raise ConfigError(f"{path}: no such study file; {hint}") from None
+        if absent and str(path) in presets():
+            absent = f"; did you mean --preset {path}?"
+        raise ConfigError(f"{path}: no such study file{absent}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     if len(text) > _LONGEST:

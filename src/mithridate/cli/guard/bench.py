@@ -68,8 +68,6 @@ def _keep(result: BenchResult, folder: Path, json: Path | None) -> None:
     from mithridate.report.guard import REPORT, write_guard_report  # noqa: PLC0415 - keeps --help quick
     from mithridate.report.guard_terminal import print_benchmark  # noqa: PLC0415
     from mithridate.report.guard_view import GuardView  # noqa: PLC0415
-    from mithridate.retrieval.measuring.records import save_result  # noqa: PLC0415
 
-    for path in (folder / RESULT, *([json] if json else [])):
-        save_result(result, path)
+    common.keep(result, folder / RESULT, json)
     print_benchmark(GuardView(result), write_guard_report(result, folder / REPORT))

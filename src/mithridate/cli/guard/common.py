@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from mithridate.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mithridate.core.strict import Strict
     from mithridate.retrieval.base import Encoder
     from mithridate.retrieval.measuring.options import BenchOptions
 
 _ENCODER_PANEL = "Encoder"
-_LONGEST_WARNING = 1000
 VECTORS = "vectors"
 """The folder of vectors below that of a command."""
 
@@ -163,6 +162,14 @@ def folder_of(out: Path | None, command: str, corpus: Path) -> Path:
     return Path("runs") / f"{command}-{there.name if there.is_dir() else there.stem}"
 
 
+def keep(result: Strict, *paths: Path | None) -> None:
+    """Write a result to each of `paths` that is named."""
+    from mithridate.retrieval.measuring.records import save_result  # noqa: PLC0415 - keeps --help quick
+
+    for path in filter(None, paths):
+        save_result(result, path)
+
+
 def say_warnings_once() -> None:
     """Keep the library's log to itself: commands print its warnings where they belong, and made inert."""
     log = logging.getLogger("mithridate.retrieval")
@@ -172,9 +179,9 @@ def say_warnings_once() -> None:
 
 def warn(console: Console, warning: str) -> None:
     """Print one warning."""
-    from mithridate.report.text import one_line  # noqa: PLC0415 - keeps --help quick
+    from mithridate.report.terminal import warning_line  # noqa: PLC0415 - keeps --help quick
 
-    console.print(Text.assemble(("warning: ", "yellow"), one_line(warning, _LONGEST_WARNING)), soft_wrap=True)
+    console.print(warning_line(warning), soft_wrap=True)
 
 
 def plain_json(value: Any) -> str:

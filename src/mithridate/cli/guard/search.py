@@ -123,13 +123,5 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "suspicious": hit.suspicious,
         "text": hit.document.text,
         "meta": dict(hit.document.meta),
-        "reasons": [
-            {
-                "defense": reason.defense,
-                "suspicious": reason.suspicious,
-                "says": reason.says,
-                "evidence": dict(reason.evidence),
-            }
-            for reason in hit.reasons
-        ],
+        "reasons": [reason.plain() for reason in hit.reasons],
     }

@@ -45,7 +45,6 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     """
     from mithridate.report.guard_tuning import print_tuning  # noqa: PLC0415 - keeps --help quick
     from mithridate.retrieval import open_task  # noqa: PLC0415
-    from mithridate.retrieval.measuring.records import save_result  # noqa: PLC0415
     from mithridate.retrieval.measuring.tune import CANDIDATES, run_tuning  # noqa: PLC0415
 
     common.say_warnings_once()
@@ -66,6 +65,5 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
             cache=cache or folder / common.VECTORS,
             progress=on_stage,
         )
-    for path in (folder / RESULT, *([json] if json else [])):
-        save_result(result, path)
+    common.keep(result, folder / RESULT, json)
     print_tuning(result, folder / RESULT)

@@ -64,19 +64,10 @@ def with_findings(metadata: Mapping[str, Any], hit: Hit, answer: Answer) -> dict
     That is whether it looks planted, its score, what each defence says of it, and the warnings of the answer.
     What stood under `KEY` is replaced: whoever plants a document may write its metadata too.
     """
-    reasons = [
-        {
-            "defense": reason.defense,
-            "suspicious": reason.suspicious,
-            "says": reason.says,
-            "evidence": dict(reason.evidence),
-        }
-        for reason in hit.reasons
-    ]
     findings = {
         "suspicious": hit.suspicious,
         "score": hit.score,
-        "reasons": reasons,
+        "reasons": [reason.plain() for reason in hit.reasons],
         "warnings": list(answer.warnings),
     }
     # A plug-in's evidence may hold anything; what is no JSON value is told as Python writes it.
