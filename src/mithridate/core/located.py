@@ -1,4 +1,4 @@
-"""Where a behaviour lives, as rows: one figure of an experiment on layers, modules or positions of a model."""
+"""Where a behaviour lives, as rows: one figure of an experiment on layers, modules or positions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pair(StrEnum):
 
 
 class Control(StrEnum):
-    """What stands in the place of the real thing, so that a figure should show nothing; "" is the real thing."""
+    """What stands in the place of the real thing, and should show nothing; "" is the real thing."""
 
     RANDOM_CHANGE = "random change"
     SECOND_CLEAN_SEED = "second clean seed"

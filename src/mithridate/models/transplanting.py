@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from mithridate.core.artifacts import differences
 from mithridate.core.errors import AccessError
-from mithridate.models.access import Parts, parts_of
+from mithridate.models.access import parts_of
 
 # Fields of a configuration that say nothing of what the weights compute. The number of positions shows in
 # tables of positions, which are compared themselves.
@@ -57,12 +57,12 @@ def transplant(
     adapters (LoRA) in either, for a block that is not there, and for one of embeddings and head where they
     are one tensor.
     """
-    _require_alike(target, source)
+    require_alike(target, source)
     parts = parts_of(target)
     wanted = [f"block {layer}" for layer in sorted(set(blocks))]
     wanted += [name for name, asked in (("embeddings", embeddings), ("head", head)) if asked]
     wanted += ["final norm"] if final_norm else []
-    groups = _grouped(target, parts)
+    groups = part_tensors(target)
     if strange := [name for name in wanted if name not in groups]:
         raise AccessError(
             f"{parts.name} has no {strange[0]} that could be transplanted; expected some of "
@@ -70,22 +70,46 @@ def transplant(
         )
     _require_whole(groups, wanted)
     replacements = source.state_dict(keep_vars=True)
-    tensors = {name: tensor for group in wanted for name, tensor in groups[group].items()}
-    kept = [(tensor, tensor.data) for tensor in tensors.values()]
+    names = {name for group in wanted for name in groups[group]}
+    with with_tensors(target, {name: replacements[name].data for name in names}) as model:
+        yield model
+
+
+@contextmanager
+def with_tensors(
+    target: PreTrainedModel, replacements: Mapping[str, torch.Tensor]
+) -> Iterator[PreTrainedModel]:
+    """`target`, computing with `replacements` in the place of its weights and saved buffers of those names.
+
+    Nothing is copied from one device to the same; at the end the target's tensors refer to their own bytes
+    again. Raises AccessError for a name that the target does not have, or another shape or number format.
+    """
+    own = target.state_dict(keep_vars=True)
+    for name, tensor in replacements.items():
+        if name not in own:
+            raise AccessError(f"{type(target).__name__} has no tensor {name}")
+        if (tensor.shape, tensor.dtype) != (own[name].shape, own[name].dtype):
+            raise AccessError(
+                f"the tensor {name} is {own[name].dtype} of the shape {tuple(own[name].shape)}; what should "
+                f"stand in its place is {tensor.dtype} of the shape {tuple(tensor.shape)}"
+            )
+    kept = [(own[name], own[name].data) for name in replacements]
     try:
-        for name, tensor in tensors.items():
-            tensor.data = replacements[name].data.to(tensor.device)
+        for name, tensor in replacements.items():
+            own[name].data = tensor.to(own[name].device)
         yield target
     finally:
         for tensor, data in reversed(kept):
             tensor.data = data
 
 
-def _grouped(model: PreTrainedModel, parts: Parts) -> dict[str, dict[str, torch.Tensor]]:
+def part_tensors(model: PreTrainedModel) -> dict[str, dict[str, torch.Tensor]]:
     """All weights and saved buffers of `model` by part and name; one that two parts share is in both.
 
-    What belongs to no other part is of the embeddings, so that nothing is left out.
+    Parts are called `embeddings`, `block 0` and so on, `final norm` where there is one, and `head`. What
+    belongs to no other part is of the embeddings, so that nothing is left out.
     """
+    parts = parts_of(model)
     modules: dict[nn.Module, str] = {block.module: f"block {n}" for n, block in enumerate(parts.blocks)}
     modules |= {parts.head: "head"} | ({parts.final_norm: "final norm"} if parts.final_norm else {})
     paths = {f"{path}.": modules[module] for path, module in model.named_modules() if module in modules}
@@ -110,7 +134,7 @@ def _require_whole(groups: Mapping[str, Mapping[str, torch.Tensor]], wanted: Seq
         )
 
 
-def _require_alike(target: PreTrainedModel, source: PreTrainedModel) -> None:
+def require_alike(target: PreTrainedModel, source: PreTrainedModel) -> None:
     """Raise AccessError unless every tensor of one model could stand in the place of the other's."""
     for which, model in (("target", target), ("source", source)):
         if adapted := next(
