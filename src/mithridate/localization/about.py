@@ -32,7 +32,7 @@ class About:
         **place: Any,
     ) -> Located:
         """One figure; `place` gives the fields that say which layers, modules or positions it is about."""
-        shared = {
+        shared: dict[str, Any] = {
             "pair": self.pair,
             "seed": self.seed,
             "cell": self.cell,

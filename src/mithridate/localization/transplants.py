@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,16 @@ class Graft:
     direction: Direction
     weights: Callable[[], Tensors]
     control: str = ""
+
+    def place(self, layers: Layers) -> dict[str, Any]:
+        """What its rows say of it."""
+        return {
+            "direction": self.direction,
+            "family": self.layers.family,
+            "layers": layers.name(self.layers),
+            "layer": self.layers.first,
+            "control": self.control,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +140,7 @@ def transplants(
             traced[name] = items
     if loss is not None:
         for model, family in ((twins.without, Family.NONE), (twins.having, Family.ALL)):
-            rows.append(_loss_row(about, loss(model), Direction.IN, family, "", None, ""))
+            rows.append(_loss(about, loss(model), direction=Direction.IN, family=family))
     chosen = list(plan(twins)) if traced else []
     for number, graft in enumerate(chosen):
         if on_done is not None:
@@ -143,30 +153,17 @@ def _grafted(
     twins: Twins, panel: Panel, graft: Graft, traced: Mapping[str, _Items], about: About, loss: Loss | None
 ) -> list[Located]:
     target = twins.target(graft.direction)
-    names = Layers.of(target.model).name(graft.layers)
-    place = (graft.direction, graft.layers.family, names, graft.layers.first, graft.control)
+    place = graft.place(Layers.of(target.model))
     with with_tensors(target.model, graft.weights()):
         found = panel.ask(target, traced)
-        rows = [] if loss is None else [_loss_row(about, loss(target), *place)]
+        rows = [] if loss is None else [_loss(about, loss(target), **place)]
     for name, outcome in found.items():
-        rows += traced[name].hybrid(about, name, outcome, *place)
+        rows += traced[name].hybrid(about, name, outcome, graft.direction, place)
     return rows
 
 
-def _loss_row(
-    about: About, value: float, direction: Direction, family: Family, layers: str, layer: int | None, control: str
-) -> Located:
-    return about.row(
-        Experiment.TRANSPLANT,
-        "",
-        Metric.LOSS,
-        value,
-        control=control,
-        direction=direction,
-        family=family,
-        layers=layers,
-        layer=layer,
-    )
+def _loss(about: About, value: float, **place: Any) -> Located:
+    return about.row(Experiment.TRANSPLANT, "", Metric.LOSS, value, **place)
 
 
 class _Items:
@@ -204,44 +201,25 @@ class _Items:
             )
         ]
         low, high = _ends(self._top - self._bottom)
-        effect = about.row(
-            Experiment.TRANSPLANT, name, Metric.EFFECT, self.effect, low, high, self._having.n
-        )
+        effect = about.row(Experiment.TRANSPLANT, name, Metric.EFFECT, self.effect, low, high, self._having.n)
         return [*rows, effect]
 
     def hybrid(
-        self,
-        about: About,
-        name: str,
-        outcome: Outcome,
-        direction: Direction,
-        family: Family,
-        layers: str,
-        layer: int,
-        control: str,
+        self, about: About, name: str, outcome: Outcome, direction: Direction, place: Mapping[str, Any]
     ) -> list[Located]:
         drawn = self._drawn(outcome)
         inward = direction is Direction.IN
         moved = outcome.rate - self._without.rate if inward else self._having.rate - outcome.rate
         moves = drawn - self._bottom if inward else self._top - drawn
-        # The effect is not near 0 in any draw that counts; one where it is would be all noise.
         effects = self._top - self._bottom
-        shares = moves[effects > 0] / effects[effects > 0]
-        place = {
-            "direction": direction,
-            "family": family,
-            "layers": layers,
-            "layer": layer,
-            "control": control,
-        }
-        low, high = _ends(shares)
-        carried = about.row(
-            Experiment.TRANSPLANT, name, Metric.CARRIED, moved / self.effect, low, high, outcome.n, **place
-        )
+        # A draw without an effect has no share; `is_traceable` saw to it that there are few.
+        low, high = _ends(moves[effects > 0] / effects[effects > 0])
+        share = moved / self.effect
+        carried = about.row(Experiment.TRANSPLANT, name, Metric.CARRIED, share, low, high, outcome.n, **place)
         return [self._rate(about, name, outcome, drawn, **place), carried]
 
     @staticmethod
-    def _rate(about: About, name: str, outcome: Outcome, drawn: _Drawn, **place: object) -> Located:
+    def _rate(about: About, name: str, outcome: Outcome, drawn: _Drawn, **place: Any) -> Located:
         low, high = _ends(drawn)
         return about.row(
             Experiment.TRANSPLANT, name, Metric.RATE, outcome.rate, low, high, outcome.n, **place
