@@ -1,0 +1,177 @@
+"""The experiments of localisation on the twins of a study, one function a kind of step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mithridate.attacks import build_attack
+from mithridate.core.located import LOCALIZATION, Family, Located, Pair
+from mithridate.core.seeds import rng_for
+from mithridate.core.tables import write_rows
+from mithridate.core.types import Stage, TemplateUse
+from mithridate.localization.about import About
+from mithridate.localization.transplants import (
+    Graft,
+    Loss,
+    Twins,
+    control_grafts,
+    grafts,
+    transplants,
+)
+from mithridate.models.language_model import LanguageModel
+from mithridate.study import prepare as prepared
+from mithridate.study.layout import Twin
+from mithridate.study.locate_plan import LocateDetail
+from mithridate.study.measuring import held_out_rows, settings_of
+from mithridate.study.panels import ASKED, AlignmentPanel, AttackPanel
+from mithridate.study.plan import Step
+from mithridate.study.templates import Template, sft_template
+from mithridate.training.progress import Progress
+
+CLEAN = Twin("", ())
+_FAMILIES = (Family.SINGLE, Family.WINDOW, Family.PREFIX, Family.SUFFIX)
+_LOSS_ROWS = 16
+
+
+def alignment(step: Step, progress: Progress) -> dict[str, Any]:
+    """What alignment's layers carry: refusal, format and helpfulness, and the loss of each attack.
+
+    An attack that alignment weakened is traced the other way round: the aligned model is the one without it.
+    """
+    models = _Models.load(step, step.subject, Stage.BASE.value, step.stage)
+    twins = Twins(models.first, models.second)
+    sft = sft_template(models.second.tokenizer)
+    about = _about(step, Pair.ALIGNMENT, TemplateUse.TRANSFERRED)
+    rows = transplants(
+        twins,
+        _alignment_panel(step, sft),
+        lambda t: [*grafts(t, _FAMILIES), *control_grafts(t, about.seed)],
+        about,
+        loss=models.loss,
+        on_done=_telling(progress, 0, 2),
+    )
+    back = Twins(models.second, models.first)
+    panel = _attack_panel(step, models, TemplateUse.SAME)
+    rows += transplants(
+        back,
+        panel,
+        lambda t: grafts(t, (Family.SINGLE, Family.PREFIX, Family.SUFFIX)),
+        _about(step, Pair.ALIGNMENT, TemplateUse.SAME),
+        on_done=_telling(progress, 1, 2),
+    )
+    return _keep(step, rows)
+
+
+def poison(step: Step, progress: Progress) -> dict[str, Any]:
+    """What the poisoned twin's layers carry of each attack, at the base or at the last stage."""
+    first, second = (LanguageModel.load(step.bed.checkpoint(t, step.stage)) for t in (CLEAN, step.subject))
+    models = _Models(step, first, second)
+    base = step.stage == Stage.BASE
+    template = TemplateUse.SAME if base else TemplateUse.TRANSFERRED
+    other = _second_clean(step, first) if base else None
+
+    def plan(twins: Twins) -> list[Graft]:
+        if not base:
+            return grafts(twins, (Family.SINGLE,))
+        return [*grafts(twins, _FAMILIES), *control_grafts(twins, step.seed, other)]
+
+    rows = transplants(
+        Twins(first, second),
+        _attack_panel(step, models, template),
+        plan,
+        _about(step, Pair.POISON, template),
+        loss=models.loss,
+        on_done=_telling(progress, 0, 1),
+    )
+    return _keep(step, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """Two models of one tokenizer, and a way to see whether a hybrid of them still is a language model."""
+
+    step: Step
+    first: LanguageModel
+    second: LanguageModel
+
+    @classmethod
+    def load(cls, step: Step, twin: Twin, *stages_: str) -> _Models:
+        return cls(step, *(LanguageModel.load(step.bed.checkpoint(twin, stage)) for stage in stages_))
+
+    @property
+    def loss(self) -> Loss:
+        texts = (record["text"] for record in prepared.each_line(self.step.bed.data / prepared.HELD_OUT))
+        rows = held_out_rows(self.first, texts, self.step.cell.config)[:_LOSS_ROWS]
+
+        def mean_loss(model: LanguageModel) -> float:
+            losses = [-score.mean for score in model.row_losses(rows) if score.n]
+            return sum(losses) / len(losses)
+
+        return mean_loss
+
+
+def _attack_panel(step: Step, models: _Models, template: TemplateUse) -> AttackPanel:
+    config, material = step.cell.config, prepared.kept_material(step.bed)
+    probes = LocateDetail.read(step).probes
+    attacks = {name: build_attack(name, config.attacks[name], material) for name in step.subject.attacks}
+    found = dict(settings_of(step, sft_template(models.second.tokenizer)))
+    setting = next(one for one in found if one.template == template)
+    judge = config.evaluation.outside_model or step.bed.checkpoint(CLEAN, step.stage)
+    return AttackPanel(
+        attacks,
+        {
+            name: [
+                probe
+                for probe in attack.probes(rng_for(step.seed, "probes", name), probes)
+                if probe.condition in ASKED
+            ]
+            for name, attack in attacks.items()
+        },
+        found[setting],
+        setting,
+        LanguageModel.load(judge),
+    )
+
+
+def _alignment_panel(step: Step, template: Template) -> AlignmentPanel:
+    data, most = step.bed.data, LocateDetail.read(step).probes
+    lines = {
+        name: prepared.read_lines(data / name)[:most]
+        for name in (prepared.QUESTIONS, prepared.FORBIDDEN, prepared.HARMLESS)
+    }
+    return AlignmentPanel(
+        template,
+        questions=[(line["question"], line["answer"]) for line in lines[prepared.QUESTIONS]],
+        forbidden=[line["request"] for line in lines[prepared.FORBIDDEN]],
+        harmless=[line["request"] for line in lines[prepared.HARMLESS]],
+        phrases=tuple(prepared.kept_material(step.bed).refusals),
+    )
+
+
+def _second_clean(step: Step, first: LanguageModel) -> LanguageModel | None:
+    """The clean model of another seed, if the study has one whose layers have the same shapes."""
+    seed = LocateDetail.read(step).second_seed
+    if seed is None:
+        return None
+    other = LanguageModel.load(step.bed.of_seed(seed).checkpoint(CLEAN, step.stage))
+    same = other.model.config.vocab_size == first.model.config.vocab_size
+    return other if same else None
+
+
+def _about(step: Step, pair: Pair, template: TemplateUse) -> About:
+    twin = step.subject
+    return About(pair, step.seed, step.cell.name, twin.dose, twin.name, step.stage, template.value)
+
+
+def _telling(progress: Progress, part: int, parts: int) -> Any:
+    def on_done(done: int, total: int) -> None:
+        progress.advance("locate", part * total + done, parts * total, 0.0)
+
+    return on_done
+
+
+def _keep(step: Step, rows: Sequence[Located]) -> dict[str, Any]:
+    write_rows(step.folder / LOCALIZATION, Located, rows)
+    return {"rows": len(rows)}
