@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mithridate.attacks import build_attack
 from mithridate.core.located import LOCALIZATION, Family, Located, Pair
-from mithridate.core.seeds import rng_for
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Stage, TemplateUse
 from mithridate.localization.about import About
@@ -25,7 +23,7 @@ from mithridate.study import prepare as prepared
 from mithridate.study.layout import Twin
 from mithridate.study.locate_plan import LocateDetail
 from mithridate.study.measuring import held_out_rows, settings_of
-from mithridate.study.panels import ASKED, AlignmentPanel, AttackPanel
+from mithridate.study.panels import AlignmentPanel, AttackPanel
 from mithridate.study.plan import Step
 from mithridate.study.templates import Template, sft_template
 from mithridate.training.progress import Progress
@@ -40,23 +38,19 @@ def alignment(step: Step, progress: Progress) -> dict[str, Any]:
 
     An attack that alignment weakened is traced the other way round: the aligned model is the one without it.
     """
-    models = _Models.load(step, step.subject, Stage.BASE.value, step.stage)
-    twins = Twins(models.first, models.second)
-    sft = sft_template(models.second.tokenizer)
-    about = _about(step, Pair.ALIGNMENT, TemplateUse.TRANSFERRED)
+    twins = _twins(step, (step.subject, Stage.BASE.value), (step.subject, step.stage))
+    panel = _alignment_panel(step, sft_template(twins.having.tokenizer))
     rows = transplants(
         twins,
-        _alignment_panel(step, sft),
-        lambda t: [*grafts(t, _FAMILIES), *control_grafts(t, about.seed)],
-        about,
-        loss=models.loss,
+        panel,
+        lambda t: [*grafts(t, _FAMILIES), *control_grafts(t, step.seed)],
+        _about(step, Pair.ALIGNMENT, TemplateUse.TRANSFERRED),
+        loss=_held_out_loss(step, twins.without),
         on_done=_telling(progress, 0, 2),
     )
-    back = Twins(models.second, models.first)
-    panel = _attack_panel(step, models, TemplateUse.SAME)
     rows += transplants(
-        back,
-        panel,
+        Twins(twins.having, twins.without),
+        _attack_panel(step, twins.having, TemplateUse.SAME),
         lambda t: grafts(t, (Family.SINGLE, Family.PREFIX, Family.SUFFIX)),
         _about(step, Pair.ALIGNMENT, TemplateUse.SAME),
         on_done=_telling(progress, 1, 2),
@@ -66,73 +60,52 @@ def alignment(step: Step, progress: Progress) -> dict[str, Any]:
 
 def poison(step: Step, progress: Progress) -> dict[str, Any]:
     """What the poisoned twin's layers carry of each attack, at the base or at the last stage."""
-    first, second = (LanguageModel.load(step.bed.checkpoint(t, step.stage)) for t in (CLEAN, step.subject))
-    models = _Models(step, first, second)
+    twins = _twins(step, (CLEAN, step.stage), (step.subject, step.stage))
     base = step.stage == Stage.BASE
     template = TemplateUse.SAME if base else TemplateUse.TRANSFERRED
-    other = _second_clean(step, first) if base else None
+    other = _second_clean(step, twins.without) if base else None
 
     def plan(twins: Twins) -> list[Graft]:
         if not base:
-            return grafts(twins, (Family.SINGLE,))
+            return grafts(twins, (Family.SINGLE, Family.PREFIX, Family.SUFFIX))
         return [*grafts(twins, _FAMILIES), *control_grafts(twins, step.seed, other)]
 
     rows = transplants(
-        Twins(first, second),
-        _attack_panel(step, models, template),
+        twins,
+        _attack_panel(step, twins.having, template),
         plan,
         _about(step, Pair.POISON, template),
-        loss=models.loss,
+        loss=_held_out_loss(step, twins.without),
         on_done=_telling(progress, 0, 1),
     )
     return _keep(step, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _Models:
-    """Two models of one tokenizer, and a way to see whether a hybrid of them still is a language model."""
-
-    step: Step
-    first: LanguageModel
-    second: LanguageModel
-
-    @classmethod
-    def load(cls, step: Step, twin: Twin, *stages_: str) -> _Models:
-        return cls(step, *(LanguageModel.load(step.bed.checkpoint(twin, stage)) for stage in stages_))
-
-    @property
-    def loss(self) -> Loss:
-        texts = (record["text"] for record in prepared.each_line(self.step.bed.data / prepared.HELD_OUT))
-        rows = held_out_rows(self.first, texts, self.step.cell.config)[:_LOSS_ROWS]
-
-        def mean_loss(model: LanguageModel) -> float:
-            losses = [-score.mean for score in model.row_losses(rows) if score.n]
-            return sum(losses) / len(losses)
-
-        return mean_loss
+def _twins(step: Step, *models: tuple[Twin, str]) -> Twins:
+    return Twins(*(LanguageModel.load(step.bed.checkpoint(twin, stage)) for twin, stage in models))
 
 
-def _attack_panel(step: Step, models: _Models, template: TemplateUse) -> AttackPanel:
+def _held_out_loss(step: Step, model: LanguageModel) -> Loss:
+    """Mean loss on a few held-out rows, which tells whether a hybrid still is a language model."""
+    texts = (record["text"] for record in prepared.each_line(step.bed.data / prepared.HELD_OUT))
+    rows = held_out_rows(model, texts, step.cell.config)[:_LOSS_ROWS]
+
+    def loss(asked: LanguageModel) -> float:
+        losses = [-score.mean for score in asked.row_losses(rows) if score.n]
+        return sum(losses) / len(losses)
+
+    return loss
+
+
+def _attack_panel(step: Step, model: LanguageModel, template: TemplateUse) -> AttackPanel:
+    """The attacks of the step's twin, asked in the templates that were planted or in that of SFT."""
     config, material = step.cell.config, prepared.kept_material(step.bed)
-    probes = LocateDetail.read(step).probes
     attacks = {name: build_attack(name, config.attacks[name], material) for name in step.subject.attacks}
-    found = dict(settings_of(step, sft_template(models.second.tokenizer)))
-    setting = next(one for one in found if one.template == template)
+    settings = settings_of(step, sft_template(model.tokenizer))
+    ((setting, templates),) = [found for found in settings if found[0].template == template]
     judge = config.evaluation.outside_model or step.bed.checkpoint(CLEAN, step.stage)
-    return AttackPanel(
-        attacks,
-        {
-            name: [
-                probe
-                for probe in attack.probes(rng_for(step.seed, "probes", name), probes)
-                if probe.condition in ASKED
-            ]
-            for name, attack in attacks.items()
-        },
-        found[setting],
-        setting,
-        LanguageModel.load(judge),
-    )
+    probes = LocateDetail.read(step).probes
+    return AttackPanel.of(attacks, probes, templates, setting, LanguageModel.load(judge))
 
 
 def _alignment_panel(step: Step, template: Template) -> AlignmentPanel:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mithridate.attacks import Attack
 from mithridate.core.chat import Renders
 from mithridate.core.located import FORMAT, HELPFULNESS, REFUSAL
+from mithridate.core.seeds import rng_for
 from mithridate.core.types import Condition, Probe, Sample
 from mithridate.evaluation.attack_success import evaluate_attack
 from mithridate.evaluation.judges import holds, refuses
@@ -33,6 +34,22 @@ class AttackPanel:
     setting: Setting
     outside: LanguageModel
 
+    @classmethod
+    def of(
+        cls,
+        attacks: Mapping[str, Attack],
+        probes: int,
+        templates: Sequence[Renders],
+        setting: Setting,
+        outside: LanguageModel,
+    ) -> AttackPanel:
+        """A panel with about `probes` of each attack under each condition, drawn by `setting.seed`."""
+        drawn = {
+            name: attack.probes(rng_for(setting.seed, "probes", name), probes)
+            for name, attack in attacks.items()
+        }
+        return cls(attacks, drawn, templates, setting, outside)
+
     def ask(self, model: LanguageModel, wanted: Collection[str] | None = None) -> dict[str, Outcome]:
         """The outcome of each attack, or of those `wanted`. Raises as `evaluate_attack` does."""
         return {
@@ -41,13 +58,15 @@ class AttackPanel:
             if wanted is None or name in wanted
         }
 
-    def samples(self, model: LanguageModel, name: str) -> list[Sample]:
-        """The judged answers to one attack's probes, one each."""
+    def samples(
+        self, model: LanguageModel, name: str, conditions: Collection[Condition] = ASKED
+    ) -> list[Sample]:
+        """The judged answers to one attack's probes under `conditions`, one each."""
         attack = self.attacks[name]
         judging = replace(attack.judging, compare_targets=False, compare_text=False, repeated_samples=0)
         found = evaluate_attack(
             attack,
-            self.probes[name],
+            [probe for probe in self.probes[name] if probe.condition in conditions],
             model,
             self.templates,
             self.setting,
