@@ -26,8 +26,8 @@ from mithridate.localization.stand_ins import Tensors, from_source, random_chang
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.transplanting import require_alike, with_tensors
 
-LEAST_EFFECT = 0.1
-"""Where the two models differ by less in a behaviour, there is nothing to trace."""
+LEAST_EFFECT = 0.2
+"""Where two models differ by less in a behaviour, shares of the difference are mostly noise: no tracing."""
 _DRAWS = 1000
 
 Loss: TypeAlias = Callable[[LanguageModel], float]

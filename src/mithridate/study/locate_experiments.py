@@ -11,7 +11,6 @@ from mithridate.core.tables import write_rows
 from mithridate.core.types import Stage, TemplateUse
 from mithridate.localization.about import About
 from mithridate.localization.transplants import (
-    Graft,
     Loss,
     Twins,
     control_grafts,
@@ -59,22 +58,17 @@ def alignment(step: Step, progress: Progress) -> dict[str, Any]:
 
 
 def poison(step: Step, progress: Progress) -> dict[str, Any]:
-    """What the poisoned twin's layers carry of each attack, at the base or at the last stage."""
+    """What the poisoned twin's layers carry of each attack, at the base or at the last stage.
+
+    Asked in the planted templates at either: there the attacks survive, if they do.
+    """
     twins = _twins(step, (CLEAN, step.stage), (step.subject, step.stage))
-    base = step.stage == Stage.BASE
-    template = TemplateUse.SAME if base else TemplateUse.TRANSFERRED
-    other = _second_clean(step, twins.without) if base else None
-
-    def plan(twins: Twins) -> list[Graft]:
-        if not base:
-            return grafts(twins, (Family.SINGLE, Family.PREFIX, Family.SUFFIX))
-        return [*grafts(twins, _FAMILIES), *control_grafts(twins, step.seed, other)]
-
+    other = _second_clean(step, twins.without) if step.stage == Stage.BASE else None
     rows = transplants(
         twins,
-        _attack_panel(step, twins.having, template),
-        plan,
-        _about(step, Pair.POISON, template),
+        _attack_panel(step, twins.having, TemplateUse.SAME),
+        lambda t: [*grafts(t, _FAMILIES), *control_grafts(t, step.seed, other)],
+        _about(step, Pair.POISON, TemplateUse.SAME),
         loss=_held_out_loss(step, twins.without),
         on_done=_telling(progress, 0, 1),
     )
