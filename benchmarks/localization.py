@@ -2,7 +2,7 @@
 
     python benchmarks/localization.py --run runs/default [--rounds 3]
 
-Each round looks into the models anew, in a copy of the run that shares its files, and compares the median with
+Each round looks into the models anew, in a copy of the run that shares its files; the median stands beside
 what is allowed for the default study on two cores. Without --run, a default study is run first.
 """
 
