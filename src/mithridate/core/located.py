@@ -41,6 +41,7 @@ class Control(StrEnum):
     SECOND_CLEAN_SEED = "second clean seed"
     WRONG_LAYER = "wrong layer"
     COUNTERFACTUAL = "counterfactual"
+    CLEAN_TWIN = "clean twin"
 
 
 class Direction(StrEnum):

@@ -202,7 +202,7 @@ def _plan(one: _Comparison, twins: Twins) -> list[Graft]:
 def _prompts(one: _Comparison, attacks: dict[str, Attack], told: _Told) -> list[Located]:
     twins, template = _ready(one)
     panel = _attack_panel(one, attacks, template)
-    return trace_prompts(twins, panel, one.about, on_done=told)
+    return trace_prompts(twins, (panel, panel), one.about, on_done=told)
 
 
 def _ready(one: _Comparison) -> tuple[Twins, Renders]:
