@@ -57,7 +57,8 @@ def token_rows(shifts: Iterable[TokenShift], about: About) -> list[Located]:
 
 
 def _of_replies(shift: TokenShift, about: About) -> list[Located]:
-    figures = [("", shift.figures), *((str(at.position), at) for at in shift.figures.positions[:POSITIONS])]
+    figures: list[tuple[str, TokenFigures | PositionShift]] = [("", shift.figures)]
+    figures += [(str(at.position), at) for at in shift.figures.positions[:POSITIONS]]
     return [
         about.row(
             Experiment.TOKENS, "", metric, found.value, found.low, found.high, found.n,
