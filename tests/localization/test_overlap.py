@@ -61,6 +61,19 @@ def test_controls_sets_and_layers_that_went_one_way_do_not_count() -> None:
     assert profile([*extra, *rows]) == profile(rows)
 
 
+def test_what_a_random_change_carries_can_be_taken_off() -> None:
+    """Each way by itself; a control below nothing, or one that is not there, takes nothing off."""
+    rows = both_ways([0.2, 0.2, 0.4], [0.4, 0.8, 0.6])
+    chance = [
+        replace(carried(layer, direction, value), control="random change")
+        for layer, direction, value in ((-1, "out", 0.6), (0, "out", 0.5), (1, "in", -0.3))
+    ]
+    found = profile([*chance, *rows], beyond_chance=True)
+    assert found is not None
+    assert found.shares == pytest.approx((0.0, 0.25 / 0.75, 0.5 / 0.75))
+    assert profile([*chance, *rows]) == profile(rows)
+
+
 @pytest.mark.parametrize("values", [(), (0.5,), (0.0, -0.2, 0.0), (math.inf, 0.1)])
 def test_where_nothing_is_carried_there_is_no_profile(values: tuple[float, ...]) -> None:
     assert profile(both_ways(values, values)) is None

@@ -17,6 +17,7 @@ from mithridate.report.locating_claims import (
     HELPFULNESS_LOWER,
     PLANTED_LOWER,
     REACH,
+    REACH_BEYOND,
     SHALLOW,
     LocatedVerdict,
     depth_verdict,
@@ -25,7 +26,7 @@ from mithridate.report.locating_claims import (
     shallow,
     shallow_verdict,
 )
-from mithridate.report.locations import Location, SeedLocation, locations
+from mithridate.report.locations import Facing, Location, SeedLocation, locations
 from mithridate.report.run import read_measurements
 from mithridate.report.survival import Survival, survivals
 
@@ -47,9 +48,10 @@ def planted(
     for i, attack in enumerate(PEAKS):
         of = []
         for seed in range(seeds):
-            one = SeedLocation(seed, around(i + seed / 10), alignment, None)
-            assert one.overlap is not None
-            of.append(replace(one, survival=Survival(learnt[i], kept(seed, one.overlap), None)))
+            facing = Facing(around(i + seed / 10), alignment)
+            assert facing.overlap is not None
+            survival = Survival(learnt[i], kept(seed, facing.overlap), None)
+            of.append(SeedLocation(seed, facing, Facing(None, None), survival))
         found.append(Location(SUBJECT, attack, None, tuple(of)))
     return found
 
@@ -87,8 +89,9 @@ def test_what_was_not_learnt_or_not_traced_is_no_point() -> None:
     made = reach(found)
     assert made.verdict is LocatedVerdict.NOT_TESTED
     assert made.reason.startswith("3 pairs of overlap and survival")
+    alignment = around(BLOCKS - 1)
     nowhere = [
-        replace(one, seeds=tuple(replace(s, profile=None) for s in one.seeds))
+        replace(one, seeds=tuple(replace(s, carried=Facing(None, alignment)) for s in one.seeds))
         for one in planted(1, lambda _, overlap: overlap)
     ]
     assert reach(nowhere).verdict is LocatedVerdict.NOT_TESTED
@@ -198,7 +201,7 @@ def test_a_run_is_claimed_as_it_was_made_up(tmp_path: Path) -> None:
     assert jailbreak.overlap is not None and jailbreak.overlap.low is not None
     assert jailbreak.overlap.value > max(o.overlap.value for o in found if o.overlap and o is not jailbreak)
     verdicts = {claim.statement: claim.verdict for claim in located_claims(view, found)}
-    assert verdicts[REACH] is LocatedVerdict.SUPPORTED
+    assert verdicts[REACH] is verdicts[REACH_BEYOND] is LocatedVerdict.SUPPORTED
     assert verdicts[PLANTED_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[HELPFULNESS_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[SHALLOW] is LocatedVerdict.REPRODUCED

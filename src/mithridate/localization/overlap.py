@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mithridate.core.located import Direction, Experiment, Family, Located, Metric
+from mithridate.core.located import Control, Direction, Experiment, Family, Located, Metric
 from mithridate.core.permutations import Tails, orders, tails
 
 
@@ -35,20 +35,29 @@ class Profile:
         return sum(s for layer, s in zip(self.layers, self.shares, strict=True) if low <= layer <= high)
 
 
-def profile(rows: Iterable[Located]) -> Profile | None:
+def profile(rows: Iterable[Located], *, beyond_chance: bool = False) -> Profile | None:
     """The profile of one behaviour from the rows of one comparison of models.
 
     It is what single layers carry of the effect, on average over both directions; what is below 0 counts as
-    nothing. Only the layers that went both ways count. None where there are fewer than two, or none of them
-    carries anything.
+    nothing. With `beyond_chance`, what a random change of the same size carries there is taken off first:
+    any damage takes a behaviour away. Only the layers that went both ways count. None where there are fewer
+    than two, or none of them carries anything.
     """
     carried: dict[int, dict[str, float]] = {}
+    chance: dict[tuple[int, str], float] = {}
     for row in rows:
-        single = row.metric is Metric.CARRIED and row.family == Family.SINGLE and not row.control
-        if row.experiment is Experiment.TRANSPLANT and single and row.layer is not None:
-            carried.setdefault(row.layer, {})[row.direction] = row.value
-    both = {layer: found for layer, found in carried.items() if set(Direction) <= found.keys()}
-    return scaled({layer: sum(both[layer][way] for way in Direction) / 2 for layer in sorted(both)})
+        if row.experiment is not Experiment.TRANSPLANT or row.metric is not Metric.CARRIED:
+            continue
+        if row.family == Family.SINGLE and row.layer is not None:
+            if not row.control:
+                carried.setdefault(row.layer, {})[row.direction] = row.value
+            elif row.control == Control.RANDOM_CHANGE and beyond_chance:
+                chance[row.layer, row.direction] = max(0.0, row.value)
+
+    def share(layer: int) -> float:
+        return sum(carried[layer][way] - chance.get((layer, way), 0.0) for way in Direction) / 2
+
+    return scaled({layer: share(layer) for layer in carried if set(Direction) <= carried[layer].keys()})
 
 
 def scaled(carried: dict[int, float]) -> Profile | None:

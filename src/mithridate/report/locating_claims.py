@@ -33,6 +33,7 @@ SHALLOW_RATIO = 2.0
 """Alignment is a few tokens deep if it moves the beginning at least so many times as far as the rest."""
 
 REACH = "What survives lies where alignment does not reach"
+REACH_BEYOND = "The same, beyond what random changes of the same size do"
 PLANTED_LOWER = "Knowledge below style: what was planted"
 HELPFULNESS_LOWER = "Knowledge below style: right answers"
 SHALLOW = "Alignment is a few tokens deep"
@@ -73,25 +74,30 @@ def located_claims(view: LocatedView, found: Sequence[Location]) -> list[Located
     for (cell, dose), subjects in groups.items():
         about = ", ".join(filter(None, (cell, dose)))
         own = [location for location in found if location.subject in subjects]
-        made += [reach(own, about), *below_style(view, own, subjects, about)]
+        made += [reach(own, about), reach(own, about, beyond=True)]
+        made += below_style(view, own, subjects, about)
         for subject in subjects:
             told = f"{about}, {subject.model}" if len(subjects) > 1 else about
             made.append(shallow(view, subject, told))
     return made
 
 
-def reach(found: Sequence[Location], about: str = "") -> LocatedClaim:
-    """Whether attacks survive the less, the more they overlap with what alignment taught."""
-    points = [
-        Point(location.attack, seed.seed, seed.overlap, seed.survival.kept)
-        for location in found
-        for seed in location.seeds
-        if seed.survival and seed.survival.learnt and seed.survival.kept is not None
-        if seed.overlap is not None
-    ]
+def reach(found: Sequence[Location], about: str = "", *, beyond: bool = False) -> LocatedClaim:
+    """Whether attacks survive the less, the more they overlap with what alignment taught.
+
+    With `beyond`, profiles are of what layers carry beyond a random change of the same size.
+    """
+    points = []
+    for location in found:
+        for seed in location.seeds:
+            overlapping = (seed.beyond if beyond else seed.carried).overlap
+            survival = seed.survival
+            if overlapping is not None and survival and survival.learnt and survival.kept is not None:
+                points.append(Point(location.attack, seed.seed, overlapping, survival.kept))
     between = relation(points, alpha=ALPHA)
     verdict = reach_verdict(between)
-    return LocatedClaim(REACH, about, verdict, _reach_reason(between, verdict), between)
+    statement = REACH_BEYOND if beyond else REACH
+    return LocatedClaim(statement, about, verdict, _reach_reason(between, verdict), between)
 
 
 def reach_verdict(between: Relation) -> LocatedVerdict:
@@ -144,7 +150,7 @@ def below_style(
         ]
 
     def planted(seed: int) -> list[Profile | None]:
-        return [s.profile for location in found for s in location.seeds if s.seed == seed]
+        return [s.carried.attack for location in found for s in location.seeds if s.seed == seed]
 
     seeds = sorted({seed for subject in subjects for seed in view.seeds(subject)})
     style = taught(REFUSAL, FORMAT)

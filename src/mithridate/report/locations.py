@@ -18,21 +18,18 @@ from mithridate.report.survival import Survival, survivals
 
 
 @dataclass(frozen=True)
-class SeedLocation:
-    """One attack in the model of one seed.
+class Facing:
+    """The profile of an attack and that of alignment in one model; None where nothing was to be traced.
 
-    `alignment` is the mean profile of the behaviours that alignment taught the same model, as far as they
-    have an effect. Either profile is None where nothing was to be traced.
+    That of `alignment` is the mean over the behaviours that it taught, as far as they have an effect.
     """
 
-    seed: int
-    profile: Profile | None
+    attack: Profile | None
     alignment: Profile | None
-    survival: Survival | None
 
     @cached_property
     def overlap(self) -> float | None:
-        """How far the attack and alignment overlap, if both have a profile over the same layers."""
+        """How far the two overlap, if both are there, over the same layers."""
         pair = self._pair()
         return overlap(*pair) if pair else None
 
@@ -40,12 +37,22 @@ class SeedLocation:
     def chance(self) -> Tails | None:
         """How often so small or so large an overlap comes by chance, were layers alike."""
         pair = self._pair()
-        return chance_of_overlap(*pair, seed=derive_seed(self.seed, "overlap")) if pair else None
+        return chance_of_overlap(*pair) if pair else None
 
     def _pair(self) -> tuple[Profile, Profile] | None:
-        if self.profile is None or self.alignment is None or self.profile.layers != self.alignment.layers:
+        if self.attack is None or self.alignment is None or self.attack.layers != self.alignment.layers:
             return None
-        return self.profile, self.alignment
+        return self.attack, self.alignment
+
+
+@dataclass(frozen=True)
+class SeedLocation:
+    """One attack in the model of one seed: `carried` as it is, and `beyond` what random changes carry."""
+
+    seed: int
+    carried: Facing
+    beyond: Facing
+    survival: Survival | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Location:
     @property
     def overlap(self) -> Interval | None:
         """The mean overlap; with an interval over seeds where there are three or more that differ."""
-        return _over_seeds([found.overlap for found in self.seeds], self.attack)
+        return _over_seeds([found.carried.overlap for found in self.seeds], self.attack)
 
     @property
     def kept(self) -> Interval | None:
@@ -75,12 +82,12 @@ class Location:
     @property
     def profile(self) -> Profile | None:
         """The mean profile over the seeds that have one."""
-        return _mean([found.profile for found in self.seeds])
+        return mean_of([found.carried.attack for found in self.seeds])
 
     @property
     def alignment(self) -> Profile | None:
         """The mean profile of alignment over the seeds that have one."""
-        return _mean([found.alignment for found in self.seeds])
+        return mean_of([found.carried.alignment for found in self.seeds])
 
     def _learnt(self) -> list[Survival]:
         return [found.survival for found in self.seeds if found.survival and found.survival.learnt]
@@ -92,17 +99,21 @@ def locations(view: LocatedView, measurements: Iterable[Measurement] = ()) -> li
     found = []
     for subject in view.subjects:
         seeds = view.seeds(subject)
-        aligned = {seed: alignment_profile(view, subject, seed) for seed in seeds}
+        aligned = {
+            seed: [alignment_profile(view, subject, seed, beyond_chance=beyond) for beyond in (False, True)]
+            for seed in seeds
+        }
         for attack in view.attacks(subject):
-            of = [
-                SeedLocation(
-                    seed,
-                    behaviour_profile(view, subject, seed, Pair.POISON, attack),
-                    aligned[seed],
-                    survived.get((*subject, attack, seed)),
-                )
-                for seed in seeds
-            ]
+            of = []
+            for seed in seeds:
+                rows = transplanted(view, subject, Pair.POISON, attack, seed=seed)
+                facing = [
+                    Facing(profile(rows, beyond_chance=beyond), aligned[seed][beyond])
+                    for beyond in (False, True)
+                ]
+                of.append(SeedLocation(seed, *facing, survived.get((*subject, attack, seed))))
+            if not any(transplanted(view, subject, Pair.POISON, attack)):
+                continue
             found.append(Location(subject, attack, effect_of(view, subject, Pair.POISON, attack), tuple(of)))
     return found
 
@@ -111,27 +122,36 @@ def behaviour_profile(
     view: LocatedView, subject: Subject, seed: int, pair: Pair, behaviour: str
 ) -> Profile | None:
     """The profile of one behaviour in one model: of an attack at base, or of what alignment taught."""
-    return profile(_rows(view, subject, pair, behaviour, seed=seed))
+    return profile(transplanted(view, subject, pair, behaviour, seed=seed))
 
 
-def alignment_profile(view: LocatedView, subject: Subject, seed: int) -> Profile | None:
+def alignment_profile(
+    view: LocatedView, subject: Subject, seed: int, *, beyond_chance: bool = False
+) -> Profile | None:
     """The mean profile of what alignment taught one model, as far as it has an effect."""
-    each = [behaviour_profile(view, subject, seed, Pair.ALIGNMENT, name) for name in ALIGNMENT_BEHAVIOURS]
-    return _mean(each)
+    return mean_of(
+        [
+            profile(transplanted(view, subject, Pair.ALIGNMENT, name, seed=seed), beyond_chance=beyond_chance)
+            for name in ALIGNMENT_BEHAVIOURS
+        ]
+    )
 
 
 def effect_of(view: LocatedView, subject: Subject, pair: Pair, behaviour: str) -> Estimate | None:
     """What there was to trace of one behaviour, on average over seeds."""
-    return one(_rows(view, subject, pair, behaviour, metric=Metric.EFFECT))
+    return one(transplanted(view, subject, pair, behaviour, metric=Metric.EFFECT))
 
 
-def _rows(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, **rest: object) -> list[Located]:
-    """The rows of transplants: of poison at base, of alignment after the last stage."""
+def transplanted(
+    view: LocatedView, subject: Subject, pair: Pair, behaviour: str, **rest: object
+) -> list[Located]:
+    """The rows of transplants about one behaviour: of poison at base, of alignment after the last stage."""
     rows = view.at(subject, experiment=Experiment.TRANSPLANT, pair=pair, behaviour=behaviour, **rest)
     return [row for row in rows if row.stage in (Stage.BASE.value, "")] if pair is Pair.POISON else rows
 
 
-def _mean(profiles: Sequence[Profile | None]) -> Profile | None:
+def mean_of(profiles: Sequence[Profile | None]) -> Profile | None:
+    """The mean of those that are there; None for none, or where their layers differ."""
     known = [found for found in profiles if found is not None]
     return mean_profile(known) if len({found.layers for found in known}) == 1 else None
 
