@@ -15,6 +15,7 @@ from mithridate.report.estimates import Estimate, estimate
 
 _FIGURE = frozenset({"value", "low", "high", "n"})
 _PLACE = tuple(field.name for field in fields(Located) if field.name not in _FIGURE)
+_NARROW = ("experiment", "behaviour")
 
 
 class Subject(NamedTuple):
@@ -66,8 +67,18 @@ class LocatedView:
 
     def at(self, subject: Subject, **wanted: Any) -> list[Located]:
         """The rows of one model whose fields are as in `wanted`, in their order."""
-        of = self._by_subject.get(subject, [])
-        return [row for row in of if all(getattr(row, name) == value for name, value in wanted.items())]
+        narrow = tuple(wanted.get(name) for name in _NARROW)
+        of = self._narrowed.get((subject, *narrow)) if None not in narrow else self._by_subject.get(subject)
+        return [row for row in of or () if all(getattr(row, name) == value for name, value in wanted.items())]
+
+    @cached_property
+    def _narrowed(self) -> dict[tuple[Any, ...], list[Located]]:
+        """The rows by what is most often asked for: there are thousands, and a page asks often."""
+        found: dict[tuple[Any, ...], list[Located]] = defaultdict(list)
+        for subject, rows in self._by_subject.items():
+            for row in rows:
+                found[subject, *(getattr(row, name) for name in _NARROW)].append(row)
+        return dict(found)
 
     def attacks(self, subject: Subject) -> list[str]:
         """The attacks that were looked for in one model."""
@@ -87,6 +98,13 @@ class LocatedView:
 
     def layer_names(self, subject: Subject) -> dict[int, str]:
         """What single layers are called, from the bottom up: `embeddings`, `0`, `1`, …, `head`."""
+        return self._names.get(subject, {})
+
+    @cached_property
+    def _names(self) -> dict[Subject, dict[int, str]]:
+        return {subject: self._named(subject) for subject in self.subjects}
+
+    def _named(self, subject: Subject) -> dict[int, str]:
         single = self.at(subject, family=Family.SINGLE.value)
         names = {row.layer: row.layers for row in single if row.layer is not None}
         for row in self._by_subject.get(subject, ()):

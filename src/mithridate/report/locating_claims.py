@@ -82,6 +82,12 @@ def located_claims(view: LocatedView, found: Sequence[Location]) -> list[Located
     return made
 
 
+def shown_claims(claims: Sequence[LocatedClaim]) -> list[LocatedClaim]:
+    """The claims to show: none where nothing was tested, and the second form of one with the first alone."""
+    tested = [claim for claim in claims if claim.verdict is not LocatedVerdict.NOT_TESTED]
+    return [claim for claim in claims if claim in tested or claim.statement != REACH_BEYOND] if tested else []
+
+
 def reach(found: Sequence[Location], about: str = "", *, beyond: bool = False) -> LocatedClaim:
     """Whether attacks survive the less, the more they overlap with what alignment taught.
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mithridate.core.located import ALIGNMENT_BEHAVIOURS, Experiment, Located, Metric, Pair
+from mithridate.core.located import (
+    ALIGNMENT_BEHAVIOURS,
+    Direction,
+    Experiment,
+    Family,
+    Located,
+    Metric,
+    Pair,
+)
 from mithridate.core.permutations import Tails
 from mithridate.core.seeds import derive_seed
 from mithridate.core.statistics import Interval, bootstrap_mean
 from mithridate.core.types import Measurement, Stage
 from mithridate.localization.overlap import Profile, chance_of_overlap, mean_profile, overlap, profile
 from mithridate.report.estimates import Estimate, tell_apart
-from mithridate.report.located import LocatedView, Subject, one
+from mithridate.report.located import LocatedView, Subject, one, over_seeds
 from mithridate.report.survival import Survival, survivals
 
 
@@ -98,24 +106,36 @@ def locations(view: LocatedView, measurements: Iterable[Measurement] = ()) -> li
     survived = survivals(measurements)
     found = []
     for subject in view.subjects:
-        seeds = view.seeds(subject)
         aligned = {
             seed: [alignment_profile(view, subject, seed, beyond_chance=beyond) for beyond in (False, True)]
-            for seed in seeds
+            for seed in view.seeds(subject)
         }
         for attack in view.attacks(subject):
-            of = []
-            for seed in seeds:
-                rows = transplanted(view, subject, Pair.POISON, attack, seed=seed)
-                facing = [
-                    Facing(profile(rows, beyond_chance=beyond), aligned[seed][beyond])
-                    for beyond in (False, True)
-                ]
-                of.append(SeedLocation(seed, *facing, survived.get((*subject, attack, seed))))
-            if not any(transplanted(view, subject, Pair.POISON, attack)):
-                continue
-            found.append(Location(subject, attack, effect_of(view, subject, Pair.POISON, attack), tuple(of)))
+            if transplanted(view, subject, Pair.POISON, attack):
+                of = tuple(
+                    _of_seed(
+                        view, subject, attack, seed, aligned[seed], survived.get((*subject, attack, seed))
+                    )
+                    for seed in aligned
+                )
+                found.append(Location(subject, attack, effect_of(view, subject, Pair.POISON, attack), of))
     return found
+
+
+def _of_seed(
+    view: LocatedView,
+    subject: Subject,
+    attack: str,
+    seed: int,
+    aligned: Sequence[Profile | None],
+    survival: Survival | None,
+) -> SeedLocation:
+    rows = transplanted(view, subject, Pair.POISON, attack, seed=seed)
+    carried, beyond = (
+        Facing(profile(rows, beyond_chance=way), alignment)
+        for way, alignment in zip((False, True), aligned, strict=True)
+    )
+    return SeedLocation(seed, carried, beyond, survival)
 
 
 def behaviour_profile(
@@ -135,6 +155,23 @@ def alignment_profile(
             for name in ALIGNMENT_BEHAVIOURS
         ]
     )
+
+
+def carried(
+    view: LocatedView, subject: Subject, pair: Pair, behaviour: str, direction: Direction, control: str = ""
+) -> Mapping[int, Estimate]:
+    """What each single layer carries of one behaviour, by layer, on average over seeds."""
+    rows = transplanted(
+        view,
+        subject,
+        pair,
+        behaviour,
+        metric=Metric.CARRIED,
+        family=Family.SINGLE.value,
+        direction=direction.value,
+        control=control,
+    )
+    return over_seeds((row for row in rows if row.layer is not None), "layer")
 
 
 def effect_of(view: LocatedView, subject: Subject, pair: Pair, behaviour: str) -> Estimate | None:
