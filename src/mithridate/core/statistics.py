@@ -159,3 +159,15 @@ def detectable_mean(values: Sequence[float], alpha: float) -> float:
     while lacking(highest) > 0:
         highest *= 2
     return float(optimize.brentq(lacking, 0.0, highest) * stats.sem(values))
+
+
+def detectable_rank_correlation(n: int, alpha: float) -> float:
+    """The smallest |rho| of Spearman over `n` pairs that a one-sided test finds with chance `POWER`.
+
+    By Fisher's transformation with the variance of Fieller et al. 1957, for pairs that are independent: where
+    they come in groups it is a little too hopeful. 1 where no correlation would do.
+    """
+    if n < 4:
+        return 1.0
+    errors = stats.norm.ppf(1 - alpha) + stats.norm.ppf(POWER)
+    return float(np.tanh(errors * math.sqrt(1.06 / (n - 3))))

@@ -15,6 +15,7 @@ from mithridate.core.run_files import PlantingRow
 from mithridate.core.types import TemplateUse
 from mithridate.report import claims, evidence, figures, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
+from mithridate.report.locating import LOOK, section
 from mithridate.report.page import Chart, fill_page, inert_json
 from mithridate.report.run import KindCount, RunData
 from mithridate.report.view import View
@@ -71,10 +72,13 @@ def render(run: RunData) -> str:
     return fill_page(
         "template.html.j2",
         "report.css",
+        "locating.css",
         run=run,
         view=view,
         pages=[_page(view, cell) for cell in view.cells],
         dose_charts=_dose_charts(view),
+        located=section(view),
+        look=LOOK,
         planted=planted_rows(run),
         notes=_notes(run),
         stage_marks=[
