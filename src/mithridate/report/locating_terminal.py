@@ -62,6 +62,12 @@ def located_summary(view: LocatedView, measurements: Iterable[Measurement] = ())
     return Group(*parts)
 
 
+_LEGEND = (
+    "in/out: share of the effect that comes along with a layer, or goes with it, beyond a random change of "
+    "the same size; emb/low/up: where that lies, in percent"
+)
+
+
 def _heading(subject: Subject) -> str:
     about = ", ".join(one_line(part, 40) for part in dict.fromkeys(subject) if part)
     return f"Where it lives{f': {about}' if about else ''}"
@@ -79,6 +85,8 @@ def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
             if row.lies.tried:
                 table.add_row(Text(row.title), *_cells(row, compared))
         made += [*([Text()] if made else []), Text(group.title, style="dim"), table]
+    if made:
+        made.append(Text(_LEGEND, style="dim"))
     nothing = [f"{row.title.lower()} ({row.lies.effect})" for row in untraced(groups)]
     if nothing:
         made.append(Text(f"Nothing to trace, for want of an effect: {', '.join(nothing)}.", style="dim"))
