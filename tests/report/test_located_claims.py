@@ -91,7 +91,7 @@ def test_what_was_not_learnt_or_not_traced_is_no_point() -> None:
     assert made.reason.startswith("3 pairs of overlap and survival")
     alignment = around(BLOCKS - 1)
     nowhere = [
-        replace(one, seeds=tuple(replace(s, carried=Facing(None, alignment)) for s in one.seeds))
+        replace(one, seeds=tuple(replace(s, facing=Facing(None, alignment)) for s in one.seeds))
         for one in planted(1, lambda _, overlap: overlap)
     ]
     assert reach(nowhere).verdict is LocatedVerdict.NOT_TESTED

@@ -78,7 +78,7 @@ def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
     traced = [group for group in groups if any(row.lies.tried for row in group.rows)]
     for group in traced:
         compared = any(row.against for row in group.rows)
-        heads = ["behaviour", "effect", "most in (in/out)", "emb/low/up"]
+        heads = ["behaviour", "effect", "most (in/out)", "emb/low/up"]
         heads += ["overlap", "survives"] if compared else []
         table = plain_table(*heads, narrow=1)
         for row in group.rows:
