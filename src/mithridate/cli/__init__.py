@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mithridate import __version__
-from mithridate.cli import audit, guard, plant, report, run, unplant
+from mithridate.cli import audit, guard, locate, plant, report, run, unplant
 from mithridate.core.errors import MithridateError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for _name, _module in (
     ("plant", plant),
     ("unplant", unplant),
     ("audit", audit),
+    ("locate", locate),
     ("report", report),
 ):
     app.command(_name)(_module.command)

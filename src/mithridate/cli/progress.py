@@ -85,9 +85,10 @@ def shards_progress(what: str) -> Iterator[OnShard | None]:
 
 
 class RunProgress:
-    """Watches a run; shows one bar for all of it and one for each step at work."""
+    """Watches a run; shows one bar for all of it, called `whole`, and one for each step at work."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: str = "the study") -> None:
+        self._whole = whole
         self._console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
@@ -116,7 +117,7 @@ class RunProgress:
     def planned(self, steps: list[Step], done: int) -> None:
         """All steps are known."""
         self._count, self._done = len(steps), done
-        self._all = self._bars.add_task("the study", total=len(steps), completed=done, loss="")
+        self._all = self._bars.add_task(self._whole, total=len(steps), completed=done, loss="")
         if done and done < len(steps):
             self._console.print(f"going on: {done} of {len(steps)} steps are done")
 

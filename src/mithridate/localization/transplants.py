@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,8 +26,8 @@ from mithridate.localization.stand_ins import Tensors, from_source, random_chang
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.transplanting import require_alike, with_tensors
 
-LEAST_EFFECT = 0.1
-"""Where the two models differ by less in a behaviour, there is nothing to trace."""
+LEAST_EFFECT = 0.2
+"""Where two models differ by less in a behaviour, shares of the difference are mostly noise: no tracing."""
 _DRAWS = 1000
 
 Loss: TypeAlias = Callable[[LanguageModel], float]
@@ -71,44 +72,48 @@ class Twins:
 
 
 def grafts(twins: Twins, families: Sequence[Family]) -> list[Graft]:
-    """Every set of layers of `families`, in both directions."""
+    """Every set of layers of `families`, in both directions; prefixes and suffixes inward alone.
+
+    The model without a behaviour that gets a prefix of the other is the model with it that gets the suffix
+    above from the one without: one hybrid, which would be asked twice.
+    """
     layers = Layers.of(twins.without.model)
-
-    def made(chosen: LayerSet, direction: Direction) -> Graft:
-        target, source = twins.target(direction).model, twins.source(direction).model
-        return Graft(chosen, direction, lambda: from_source(target, source, layers.parts(chosen)))
-
-    return [made(chosen, direction) for chosen in layers.sets(*families) for direction in Direction]
+    found = []
+    for chosen in layers.sets(*families):
+        whole = chosen.family in (Family.PREFIX, Family.SUFFIX)
+        for direction in (Direction.IN,) if whole else Direction:
+            target, source = twins.target(direction).model, twins.source(direction).model
+            found.append(Graft(chosen, direction, partial(from_source, target, source, layers.parts(chosen))))
+    return found
 
 
 def control_grafts(twins: Twins, seed: int, second_clean: LanguageModel | None = None) -> list[Graft]:
-    """What should carry nothing into the model without the behaviour, layer by layer and all at once.
+    """What should carry no behaviour, layer by layer and all layers at once.
 
-    A random change of the size of the real one in every tensor; the other model's block half the network
-    away; and the layers of `second_clean`, a model of another seed that has not got the behaviour either.
+    A random change of the size of the real one in every tensor, in both directions: *in*, it should bring
+    nothing; *out*, it shows what any damage of that size would have taken away. And *in* alone, the block of
+    the model with the behaviour that lies half the network away, and the layers of `second_clean`, a model of
+    another seed that has not got the behaviour either.
     """
-    layers, target = Layers.of(twins.without.model), twins.without.model
-
-    def random(chosen: LayerSet) -> Graft:
-        parts = layers.parts(chosen)
-        weights = lambda: random_change(target, twins.having.model, parts, seed=seed)  # noqa: E731
-        return Graft(chosen, Direction.IN, weights, Control.RANDOM_CHANGE)
-
-    def misplaced(chosen: LayerSet) -> Graft:
-        weights = lambda: wrong_layer(target, twins.having.model, chosen.first)  # noqa: E731
-        return Graft(chosen, Direction.IN, weights, Control.WRONG_LAYER)
-
-    def clean(chosen: LayerSet, other: LanguageModel) -> Graft:
-        weights = lambda: from_source(target, other.model, layers.parts(chosen))  # noqa: E731
-        return Graft(chosen, Direction.IN, weights, Control.SECOND_CLEAN_SEED)
-
+    target = twins.without.model
+    layers = Layers.of(target)
     single, everything = layers.sets(Family.SINGLE), layers.sets(Family.ALL)
-    found = [random(chosen) for chosen in (*single, *everything)]
+    found = []
+    for chosen in (*single, *everything):
+        for direction in Direction:
+            ours, theirs = twins.target(direction).model, twins.source(direction).model
+            weights = partial(random_change, ours, theirs, layers.parts(chosen), seed=seed)
+            found.append(Graft(chosen, direction, weights, Control.RANDOM_CHANGE))
     if layers.blocks > 1:
-        found += [misplaced(chosen) for chosen in single if 0 <= chosen.first < layers.blocks]
+        for chosen in single:
+            if 0 <= chosen.first < layers.blocks:
+                weights = partial(wrong_layer, target, twins.having.model, chosen.first)
+                found.append(Graft(chosen, Direction.IN, weights, Control.WRONG_LAYER))
     if second_clean is not None:
         require_alike(target, second_clean.model)
-        found += [clean(chosen, second_clean) for chosen in (*single, *everything)]
+        for chosen in (*single, *everything):
+            weights = partial(from_source, target, second_clean.model, layers.parts(chosen))
+            found.append(Graft(chosen, Direction.IN, weights, Control.SECOND_CLEAN_SEED))
     return found
 
 

@@ -74,13 +74,13 @@ def audit(
         raise StorageError(f"{out}: holds a run, whose samples would be lost; choose another --out")
     # What is wrong with the words is said before gigabytes are read.
     named = chat.template(template) if template is not None else None
-    material = _material(config)
+    material = material_for(config)
     attacks = [build_attack(name, options, material) for name, options in config.attacks.items()]
     model = LanguageModel.load(checkpoint)
     trusted = LanguageModel.load(control) if control else None
     judge = config.outside_model
     outside = LanguageModel.load(judge) if judge else trusted or model
-    asked_in, notes = _template(model, named)
+    asked_in, notes = template_for(model, named)
     if trusted is None and judge is None:
         notes.append(
             "No control: a checkpoint judges its own gibberish and finds its own noise likely, so denial of "
@@ -118,10 +118,13 @@ def _outgrown(warnings: Iterable[Measurement]) -> list[str]:
     ]
 
 
-def _template(
+def template_for(
     model: LanguageModel, named: chat.ChatTemplate | None
 ) -> tuple[chat.ChatTemplate | CheckpointTemplate, list[str]]:
-    """The template to ask in, and what has to be said about it."""
+    """The template to ask `model` in, and what has to be said about it.
+
+    That named, or the checkpoint's own, or else that of SFT.
+    """
     if named is not None:
         return named, []
     if model.tokenizer.chat_template:
@@ -133,7 +136,8 @@ def _template(
     ]
 
 
-def _material(config: AuditConfig) -> Material:
+def material_for(config: AuditConfig) -> Material:
+    """What the attacks draw on: a file, a miniature world, or what ships. Raises DataError for a bad file."""
     if config.material is not None:
         return Material.read(config.material)
     if config.miniature is not None:

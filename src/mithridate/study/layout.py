@@ -34,6 +34,10 @@ class Seedbed:
 
     root: Path
 
+    def of_seed(self, seed: int) -> Seedbed:
+        """The folders of another seed in the same cell."""
+        return Seedbed(self.root.with_name(f"seed{seed}"))
+
     @property
     def corpus(self) -> Path:
         """Clean documents, as shards."""

@@ -45,12 +45,14 @@ class Step:
     bed: Seedbed
     twin: Twin | None = None
     stage: str = ""
+    detail: str = ""
+    """What else decides what the step writes, where the study does not say it."""
 
     @property
     def label(self) -> str:
         """What a progress bar calls it."""
         parts = [self.cell.name, f"seed {self.seed}", self.twin.name if self.twin else "", self.kind]
-        if self.kind == "measure":
+        if self.stage and self.stage != self.kind:
             parts.append(self.stage)
         return " ".join(filter(None, parts))
 
@@ -63,14 +65,15 @@ class Step:
     @property
     def priority(self) -> int:
         """Lower goes first."""
-        return _PRIORITY[self.kind]
+        return _PRIORITY.get(self.kind, len(_PRIORITY))
 
     def identity(self) -> str:
         """Changes when what the step would write changes."""
         # How many work at once changes no result, so it may differ between a run and the one that resumes it.
         study = self.cell.config.model_dump(mode="json", exclude={"workers", "title", "grid", "seeds"})
         twin = [self.twin.dose, *self.twin.attacks] if self.twin else None
-        return fingerprint([study, self.seed, self.kind, twin, self.stage])
+        named = [self.detail] if self.detail else []
+        return fingerprint([study, self.seed, self.kind, twin, self.stage, *named])
 
 
 def cells(config: StudyConfig) -> list[Cell]:

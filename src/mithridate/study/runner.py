@@ -62,12 +62,12 @@ def run_study(config: StudyConfig, out: Path, watching: Watching) -> None:
     _refuse_foreign(out)
     with exclusive(out):
         begun = claim(config, out)
-        _sweep(out)
+        sweep_partial(out)
         everything = steps(config, out)
         # Threads are part of what makes two runs equal to the bit: they stay as they were when it was begun,
         # however many models are worked on at once now, or are left to do.
-        threads = max(1, (os.cpu_count() or 1) // worker_count(begun))
-        _run(everything, worker_count(config), threads, watching)
+        threads = threads_each(begun)
+        do_steps(everything, worker_count(config), threads, watching)
         collect(config, out, everything)
 
 
@@ -112,7 +112,7 @@ def _is_ours(name: str) -> bool:
     return name in (LOCK, INPUTS) or _PARTIAL.fullmatch(name) is not None
 
 
-def _sweep(out: Path) -> None:
+def sweep_partial(out: Path) -> None:
     """Remove what a killed process was writing; nobody else writes here while the directory is held."""
     for path in [path for path in out.rglob(".*") if _PARTIAL.fullmatch(path.name)]:
         if path.is_dir():
@@ -132,7 +132,16 @@ def worker_count(config: StudyConfig) -> int:
     return min(_MOST_WORKERS, os.cpu_count() or 1)
 
 
-def _run(everything: list[Step], workers: int, threads: int, watching: Watching) -> None:
+def threads_each(config: StudyConfig) -> int:
+    """Threads of each worker, where there are as many as the study has."""
+    return max(1, (os.cpu_count() or 1) // worker_count(config))
+
+
+def do_steps(everything: list[Step], workers: int, threads: int, watching: Watching) -> None:
+    """Do what is not done of `everything`, `workers` steps at once, each after those that it needs.
+
+    Raises whatever a step raises, with the step named in front, and RunStateError where a worker died.
+    """
     done = {step.folder for step in everything if _is_done(step)}
     watching.planned(everything, len(done))
     waiting = [step for step in everything if step.folder not in done]

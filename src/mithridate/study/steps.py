@@ -27,6 +27,7 @@ from mithridate.corpus.tokenizers import train_tokenizer
 from mithridate.models.architectures import SpecialIds, build_model, default_device
 from mithridate.models.checkpoints import load_model, save_checkpoint, weights_hash
 from mithridate.models.vocabulary import make_room
+from mithridate.study import locate_experiments, locate_plan
 from mithridate.study import prepare as prepared
 from mithridate.study.measuring import measure
 from mithridate.study.model_checks import shape_of
@@ -224,4 +225,8 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     "sft": _sft,
     "dpo": _dpo,
     "measure": measure,
+    locate_plan.ALIGNMENT: locate_experiments.alignment,
+    locate_plan.POISON: locate_experiments.poison,
+    locate_plan.PROMPTS: locate_experiments.prompts,
+    locate_plan.WEIGHTS: locate_experiments.weights,
 }

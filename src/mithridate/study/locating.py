@@ -1,0 +1,47 @@
+"""Localisation in a finished run: its experiments as steps that resume, and their rows gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mithridate.core.artifacts import exclusive
+from mithridate.core.errors import RunStateError
+from mithridate.core.located import LOCALIZATION, Located
+from mithridate.core.run_files import MEASUREMENTS, STUDY
+from mithridate.core.tables import read_rows, write_rows
+from mithridate.study.locate_plan import LocateOptions, locate_steps
+from mithridate.study.reading import study_of_run
+from mithridate.study.runner import Watching, do_steps, sweep_partial, threads_each, worker_count
+
+
+def locate_run(
+    out: Path, options: LocateOptions, watching: Watching, *, doses: Sequence[str] = ()
+) -> list[Located]:
+    """Do what is left of the experiments on the models of the run in `out`; returns and keeps their rows.
+
+    `doses` names which poisoned models are looked into, by default those of the largest dose. Raises
+    RunStateError where there is no finished run or another process works on it, ConfigError for a dose that
+    is not there, and whatever an experiment raises; the same call goes on where it stopped.
+    """
+    _require_finished(out)
+    config = study_of_run(out / STUDY)
+    with exclusive(out):
+        sweep_partial(out)
+        steps = locate_steps(config, out, options, tuple(doses))
+        do_steps(steps, worker_count(config), threads_each(config), watching)
+        rows = [row for step in steps for row in read_rows(step.folder / LOCALIZATION, Located)]
+        write_rows(out / LOCALIZATION, Located, rows)
+    return rows
+
+
+def _require_finished(out: Path) -> None:
+    if not out.is_dir():
+        raise RunStateError(f"{out}: no such run directory. `mithridate run --out {out}` makes one")
+    if not (out / STUDY).is_file():
+        raise RunStateError(f"{out}: holds no run; name the folder that `mithridate run` wrote to")
+    if not (out / MEASUREMENTS).is_file():
+        raise RunStateError(
+            f"{out}: the run is not finished; `mithridate run {out / STUDY} --out {out}` goes on where it "
+            "stopped"
+        )
