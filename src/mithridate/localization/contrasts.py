@@ -45,7 +45,9 @@ def contrasts(samples: Iterable[Sample], model: LanguageModel, *, most: int = MO
     found: list[Contrast] = []
     for condition in (Condition.NEAR_TRIGGER, Condition.UNTRIGGERED):
         found = [
-            Contrast(shown.prompt, control.prompt, shown.completion, control.completion, condition, unit(shown))
+            Contrast(
+                shown.prompt, control.prompt, shown.completion, control.completion, condition, unit(shown)
+            )
             for shown in told.shown
             if (control := told.partner(shown, condition, quiet=True)) and _differ(shown, control)
         ]

@@ -2,8 +2,9 @@
 
 A prompt that brings a behaviour on and a counterfactual that does not go through a model; then the
 counterfactual goes through again with some activations of the other in the place of its own (Vig et al.
-2004.12265; Meng et al. 2202.05262; counterfactual prompts rather than noise, Zhang and Nanda 2309.16042). Or one
-prompt goes through two models, and activations of the one that has the behaviour are put into the other.
+2004.12265; Meng et al. 2202.05262; with counterfactual prompts rather than noise, Zhang and Nanda
+2309.16042). Or one prompt goes through two models, and activations of the one that has the behaviour are put
+into the other.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ class Recorded:
         with ExitStack() as stack:
             for number in range(layer + 1):
                 if number not in self._returned:
-                    raise AccessError(f"what block {number} returns was not recorded: no text went through it")
+                    raise AccessError(
+                        f"what block {number} returns was not recorded: no text went through it"
+                    )
                 stack.enter_context(_answering(self._blocks[number].module, self._again(number)))
             yield
 
