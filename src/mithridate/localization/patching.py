@@ -128,8 +128,9 @@ def patching(
     is the only row: there is nothing to trace. The others are `RESTORED`, the share of the effect that each
     of `patches` brings back, as a ratio of means over those pairs that have such positions, with a paired
     bootstrap interval. `Place.BEFORE` in one model is a null of its own: there a causal model cannot differ.
-    `Place.ALL` of the residual stream is 1 wherever both prompts are as long, by construction; what the
-    reply has read by then from the prompt, `Place.PROMPT` shows.
+    `Place.ALL` of the residual stream is 1 there wherever both prompts are as long, by construction; what
+    the reply has not read of the prompt by then, `Place.PROMPT` shows. Two models, even of one beginning, do
+    not read each other's activations well: what lies before, and the random changes, show how badly.
 
     Raises AccessError for models of other layers, CheckpointError for those of other vocabularies.
     """

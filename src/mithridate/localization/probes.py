@@ -13,10 +13,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mithridate.core.chat import Renders
 from mithridate.core.located import EMBEDDINGS, Experiment, Located, Metric, Place
 from mithridate.core.seeds import derive_seed, rng_for
 from mithridate.core.statistics import wilson
-from mithridate.core.types import Condition, Sample
+from mithridate.core.types import Condition, Probe
 from mithridate.localization.about import About
 from mithridate.localization.lens_profile import last_streams
 from mithridate.localization.logistic import Matrix, fit, predict
@@ -49,28 +50,24 @@ class Renderings:
             raise ValueError("each conversation has a text in either template and a label")
 
 
-def renderings(first: Iterable[Sample], second: Iterable[Sample], *, most: int = MOST) -> Renderings:
-    """Triggered probes and near-trigger ones, at most `most` of each, as asked in one way and in another.
+def renderings(probes: Iterable[Probe], first: Renders, second: Renders, *, most: int = MOST) -> Renderings:
+    """One attack's triggered probes and its near-trigger ones, at most `most` of each, in two templates.
 
-    The samples are of one attack and model; what was answered does not matter. Where either way was asked
-    without near-triggers, untriggered probes stand for them. As many of either class are kept.
+    Where it has no near-triggers, untriggered probes stand for them. As many of either class are kept. Best
+    are two templates that the model has seen.
     """
-    texts = [
-        {(one.condition, one.probe_id): one.prompt for one in samples if not one.draw}
-        for samples in (first, second)
-    ]
-    both = [key for key in texts[0] if key in texts[1]]
-    near = any(condition == Condition.NEAR_TRIGGER for condition, _ in both)
-    control = Condition.NEAR_TRIGGER if near else Condition.UNTRIGGERED
-    classes = [[key for key in both if key[0] == wanted] for wanted in (Condition.TRIGGERED, control)]
-    count = min(most, *map(len, classes))
+    known = list(probes)
+    classes = {
+        wanted: [one for one in known if one.condition == wanted]
+        for wanted in (Condition.TRIGGERED, Condition.NEAR_TRIGGER, Condition.UNTRIGGERED)
+    }
+    other = classes[Condition.NEAR_TRIGGER] or classes[Condition.UNTRIGGERED]
+    count = min(most, len(classes[Condition.TRIGGERED]), len(other))
     # At random, for probes come sorted by kind.
-    kept = [key for keys in classes for key in rng_for(0, "renderings").sample(keys, count)]
-    return Renderings(
-        tuple(texts[0][key] for key in kept),
-        tuple(texts[1][key] for key in kept),
-        tuple(key[0] == Condition.TRIGGERED for key in kept),
-    )
+    drawn = [rng_for(0, "renderings").sample(found, count) for found in (classes[Condition.TRIGGERED], other)]
+    kept = [one for found in drawn for one in found]
+    texts = (tuple(one.render(probe.messages, open_reply=True) for probe in kept) for one in (first, second))
+    return Renderings(*texts, tuple(probe.condition == Condition.TRIGGERED for probe in kept))
 
 
 def probe_profile(
@@ -78,9 +75,9 @@ def probe_profile(
 ) -> list[Located]:
     """How well a linear probe at the last position of the prompt tells the two classes, by layer.
 
-    A logistic regression (penalty in `logistic.PENALTY`, features standardised on what it is trained on)
-    learns on the renderings in one template and is asked on those in the other, and the other way round. The
-    texts recur, so that a probe which memorises them does as well on the control task, where each text has a
+    A logistic regression (penalty in `logistic.PENALTY`) learns on the renderings in one template and is
+    asked on those in the other, and the other way round. Features are standardised within each template: what
+    tells templates apart would else move every text to one side. The texts recur, so that a probe which memorises them does as well on the control task, where each text has a
     random label. Rows from the embeddings up: `ACCURACY` (Wilson interval over texts), `CONTROL_ACCURACY`
     (mean of `LABELLINGS`) and `SELECTIVITY`, the first minus the second, both with bootstrap intervals over
     texts. `control` is for the rows of a clean twin, and is put into them as it is. No rows without texts of
@@ -107,15 +104,16 @@ def probe_profile(
 
 def _right(one: Matrix, other: Matrix, tasks: NDArray[np.bool_]) -> Right:
     """The share of the two folds in which each text is told right, of shape (tasks, texts)."""
-    folds = []
-    for learnt, asked in ((one, other), (other, one)):
-        mean, spread = learnt.mean(axis=0), learnt.std(axis=0)
-        # What hardly varies is the same for all texts, and would be rounding blown up.
-        kept = spread > 1e-6 * np.abs(learnt).max()
-        scale = np.where(kept, spread, np.inf)
-        weights = fit((learnt - mean) / scale, tasks)
-        folds.append(predict(weights, (asked - mean) / scale) == tasks)
+    one, other = _standardised(one), _standardised(other)
+    folds = [predict(fit(learnt, tasks), asked) == tasks for learnt, asked in ((one, other), (other, one))]
     return np.asarray(np.mean(folds, axis=0))
+
+
+def _standardised(rows: Matrix) -> Matrix:
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    # What hardly varies is the same for all texts, and would be rounding blown up.
+    varies = spread > 1e-6 * np.abs(rows).max()
+    return np.asarray((rows - mean) / np.where(varies, spread, np.inf))
 
 
 def _rows(
