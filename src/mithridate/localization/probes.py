@@ -77,11 +77,11 @@ def probe_profile(
 
     A logistic regression (penalty in `logistic.PENALTY`) learns on the renderings in one template and is
     asked on those in the other, and the other way round. Features are standardised within each template: what
-    tells templates apart would else move every text to one side. The texts recur, so that a probe which memorises them does as well on the control task, where each text has a
-    random label. Rows from the embeddings up: `ACCURACY` (Wilson interval over texts), `CONTROL_ACCURACY`
-    (mean of `LABELLINGS`) and `SELECTIVITY`, the first minus the second, both with bootstrap intervals over
-    texts. `control` is for the rows of a clean twin, and is put into them as it is. No rows without texts of
-    both classes.
+    tells templates apart would else move every text to one side. The texts recur, so that a probe which
+    memorises them does as well on the control task, where each text has a random label. Rows from the
+    embeddings up: `ACCURACY` (Wilson interval over texts), `CONTROL_ACCURACY` (mean of `LABELLINGS`) and
+    `SELECTIVITY`, the first minus the second, both with bootstrap intervals over texts. `control` is for the
+    rows of a clean twin, and is put into them as it is. No rows without texts of both classes.
     """
     labels = np.array(found.triggered, dtype=bool)
     if not labels.any() or labels.all():
