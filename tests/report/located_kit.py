@@ -68,6 +68,7 @@ def transplant_rows(
             yield carried(last, BLOCKS, direction, "suffix", above)
     for layer in LAYERS:
         yield carried(layer, layer, "in", "single", 0.02, "random change")
+        yield carried(layer, layer, "out", "single", 0.02, "random change")
         yield carried(layer, layer, "in", "single", 0.0, "second clean seed")
         if 0 <= layer < BLOCKS:
             yield carried(layer, layer, "in", "single", -0.02, "wrong layer")
@@ -96,7 +97,12 @@ def token_rows(
         shifted = 0.05 + 0.6 * near
         at = {"position": str(place), "n": n}
         yield row(Experiment.TOKENS, Metric.KL_ALIGNED_BASE, kl, 0.1 * kl, **at, **about)
-        yield row(Experiment.TOKENS, Metric.SHIFTED, shifted, 0.05, **at, **about)
+        for metric, share in (
+            (Metric.SHIFTED, shifted),
+            (Metric.MARGINAL, (1 - shifted) * 0.2),
+            (Metric.UNSHIFTED, (1 - shifted) * 0.8),
+        ):
+            yield row(Experiment.TOKENS, metric, share, 0.05, **at, **about)
     for metric, value in ((Metric.UNSHIFTED, 0.78), (Metric.MARGINAL, 0.14), (Metric.SHIFTED, 0.08)):
         yield row(Experiment.TOKENS, metric, value, 0.02, **about)
 

@@ -17,7 +17,7 @@ from mithridate.report.locating_claims import (
     HELPFULNESS_LOWER,
     PLANTED_LOWER,
     REACH,
-    REACH_BEYOND,
+    REACH_RAW,
     SHALLOW,
     LocatedVerdict,
     depth_verdict,
@@ -201,7 +201,7 @@ def test_a_run_is_claimed_as_it_was_made_up(tmp_path: Path) -> None:
     assert jailbreak.overlap is not None and jailbreak.overlap.low is not None
     assert jailbreak.overlap.value > max(o.overlap.value for o in found if o.overlap and o is not jailbreak)
     verdicts = {claim.statement: claim.verdict for claim in located_claims(view, found)}
-    assert verdicts[REACH] is verdicts[REACH_BEYOND] is LocatedVerdict.SUPPORTED
+    assert verdicts[REACH] is verdicts[REACH_RAW] is LocatedVerdict.SUPPORTED
     assert verdicts[PLANTED_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[HELPFULNESS_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[SHALLOW] is LocatedVerdict.REPRODUCED

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mithridate.core.errors import DataError
 from mithridate.core.located import ALIGNMENT_BEHAVIOURS, LOCALIZATION, Family, Located
 from mithridate.report.estimates import Estimate, estimate
+from mithridate.report.view import View
 
 _FIGURE = frozenset({"value", "low", "high", "n"})
 _PLACE = tuple(field.name for field in fields(Located) if field.name not in _FIGURE)
@@ -33,6 +34,12 @@ class LocatedView:
     rows: tuple[Located, ...]
     order: tuple[str, ...] = ()
     source: Path = Path(LOCALIZATION)
+
+    @classmethod
+    def of(cls, view: View) -> LocatedView | None:
+        """Those of a run as it is shown; None where nobody looked into its models."""
+        run = view.run
+        return cls(run.located, tuple(view.attacks), run.folder / LOCALIZATION) if run.located else None
 
     @cached_property
     def subjects(self) -> list[Subject]:

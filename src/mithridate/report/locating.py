@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mithridate.core.located import LOCALIZATION, Direction, Experiment, Metric, Pair
+from mithridate.core.located import Direction, Experiment, Metric, Pair
 from mithridate.report import locating_figures as figures
 from mithridate.report import locating_tables as tables
 from mithridate.report.estimates import Estimate
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MODULES = ("residual", "block", "attention", "mlp")
 """Patched modules in the order in which they are shown; others come behind."""
+_TOKENS = "Tokens of the reply, as the base ranks them"
 _PATCHED = {
     Pair.PROMPTS: "One prompt's activations in another's",
     Pair.POISON: "The poisoned twin's activations in the clean one",
@@ -66,6 +67,11 @@ class LocatedPage:
     numbers: list[Table]
 
     @property
+    def has_tokens(self) -> bool:
+        """Whether one of the charts is about tokens."""
+        return any(chart.title == _TOKENS for chart in self.moved)
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to show."""
         return not (self.groups or self.moved or self.patched or self.read)
@@ -83,11 +89,10 @@ class LocatedSection:
 
 def section(view: View) -> LocatedSection | None:
     """The section of a run's report; None where nobody looked into its models."""
-    run = view.run
-    if not run.located:
+    located = LocatedView.of(view)
+    if located is None:
         return None
-    located = LocatedView(run.located, tuple(view.attacks), run.folder / LOCALIZATION)
-    found = locations(located, run.measurements)
+    found = locations(located, view.run.measurements)
     claims = shown_claims(located_claims(located, found))
     several = len(located.subjects) > 1
     drawn = [claim for claim in claims if claim.relation and len(claim.relation.points) > 1]
@@ -96,7 +101,7 @@ def section(view: View) -> LocatedSection | None:
         claims=claims,
         scatters=[
             _chart(
-                "Overlap and survival" + (", beyond chance" if claim.statement != drawn[0].statement else ""),
+                "Overlap and survival" + (", uncorrected" if claim.statement != drawn[0].statement else ""),
                 figures.scatter(claim.relation),
                 one_line(claim.about, 60),
             )
@@ -132,7 +137,7 @@ def _page(view: LocatedView, subject: Subject, found: list[Location], several: b
                 ("Weights that alignment moved", figures.weight_map(view, subject, Pair.ALIGNMENT)),
                 ("Weights that differ between the twins", figures.weight_map(view, subject, Pair.POISON)),
                 (
-                    "Tokens of the reply, as the base ranks them",
+                    _TOKENS,
                     figures.token_shares(view, subject, template),
                 ),
                 ("KL(aligned ‖ base) by token of the reply", figures.divergence(view, subject, template)),

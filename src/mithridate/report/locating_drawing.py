@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,11 @@ def nats(value: float | None) -> str:
     return number(value).replace("-", "−")
 
 
+def fine_percent(value: float | None) -> str:
+    """A small share in percent, to two significant digits."""
+    return percent(value) if value is None or not math.isfinite(value) else f"{100 * value:.2g}%"
+
+
 def heat(
     cells: Sequence[Sequence[Estimate | None]],
     columns: Sequence[str],
@@ -120,7 +126,7 @@ def heat(
             ygap=1,
         )
     )
-    ticks: dict[str, Any] = {"showgrid": False, "tickfont": {"size": 11}, "tickangle": 0}
+    ticks: dict[str, Any] = {"showgrid": False, "tickfont": {"size": 10}, "tickangle": 0}
     figure.update_xaxes(tickvals=list(range(len(xs))), ticktext=[_broken(x) for x in xs], **ticks)
     figure.update_yaxes(tickvals=list(range(len(ys))), ticktext=ys, autorange="reversed", **ticks)
     return figure

@@ -25,6 +25,7 @@ from mithridate.report.locating_drawing import (
     Line,
     carried_axis,
     curve,
+    fine_percent,
     heat,
     layer_axis,
     nats,
@@ -119,7 +120,8 @@ def weight_map(view: LocatedView, subject: Subject, pair: Pair) -> go.Figure | N
     names = {layer: view.layer_names(subject).get(layer, layer_name(layer)) for layer in layers}
     modules = list(dict.fromkeys(module for _, module in found))
     cells = [[found.get((layer, module)) for layer in layers] for module in modules]
-    figure = heat(cells, [names[layer] for layer in layers], modules, percent, AMOUNTS)
+    titles = [name(module) for module in modules]
+    figure = heat(cells, [names[layer] for layer in layers], titles, fine_percent, AMOUNTS)
     figure.data[0].zmin = 0
     return figure
 

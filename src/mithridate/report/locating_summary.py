@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mithridate.core.located import Direction, Metric, Pair
+from mithridate.core.located import REPLIES, Control, Direction, Metric, Pair
 from mithridate.core.statistics import Interval
 from mithridate.localization.overlap import Profile, profile
 from mithridate.report.estimates import Estimate
@@ -19,7 +19,10 @@ BEST = 2
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One of the layers that carry most: its name, and what it carries of the effect either way."""
+    """One of the layers that carry most: its name, and what it carries of the effect either way.
+
+    As in profiles, that is beyond what a random change of the same size carries.
+    """
 
     name: str
     inward: str
@@ -104,7 +107,7 @@ def untraced(groups: Iterable[SummaryGroup]) -> list[Summary]:
 
 def _against(location: Location) -> Against:
     overlap, kept, planted = location.overlap, location.kept, location.planted
-    chances = [found.carried.chance for found in location.seeds if found.carried.chance]
+    chances = [found.facing.chance for found in location.seeds if found.facing.chance]
     p = min(chances[0].lower, chances[0].upper) if len(chances) == 1 else None
     return Against(
         overlap=f"{overlap.value:.2f}" if overlap else "–",
@@ -128,13 +131,14 @@ def _of_alignment(view: LocatedView, subject: Subject, behaviours: Sequence[str]
 
 def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found: Profile | None) -> Lies:
     effect = effect_of(view, subject, pair, behaviour)
-    shown = _percent(effect.value) if effect else "–"
-    interval = span(effect.low, effect.high) if effect else ""
+    nats = behaviour == REPLIES
+    shown = "–" if effect is None else f"{effect.value:.2f} nats" if nats else _percent(effect.value)
+    interval = "" if effect is None else _decimals(effect) if nats else span(effect.low, effect.high)
     tried = bool(transplanted(view, subject, pair, behaviour, metric=Metric.CARRIED))
     if found is None:
         return Lies(shown, interval, tried)
     names = view.layer_names(subject)
-    inward, outward = (carried(view, subject, pair, behaviour, way) for way in Direction)
+    inward, outward = (_beyond(view, subject, pair, behaviour, way) for way in Direction)
     order = sorted(zip(found.layers, found.shares, strict=True), key=lambda pair: -pair[1])[:BEST]
     best = tuple(
         Layer(
@@ -150,15 +154,24 @@ def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found
     return Lies(shown, interval, tried, best, tuple(map(percent, parts)), f"{found.depth:.2f}")
 
 
-def _of(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else _percent(estimate.value)
+def _beyond(
+    view: LocatedView, subject: Subject, pair: Pair, behaviour: str, way: Direction
+) -> dict[int, float]:
+    """What each layer carries of a behaviour beyond a random change of the same size."""
+    chance = carried(view, subject, pair, behaviour, way, Control.RANDOM_CHANGE)
+    found = carried(view, subject, pair, behaviour, way)
+    return {layer: found[layer].value - max(0.0, chance[layer].value) for layer in found if layer in chance}
+
+
+def _of(value: float | None) -> str:
+    return "–" if value is None else _percent(value)
 
 
 def _percent(value: float) -> str:
     return percent(value).replace("-", "−")
 
 
-def _decimals(interval: Interval | None) -> str:
+def _decimals(interval: Interval | Estimate | None) -> str:
     if interval is None or interval.low is None or interval.high is None:
         return ""
     return f"{interval.low:.2f}–{interval.high:.2f}"

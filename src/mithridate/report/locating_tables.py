@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mithridate.core.located import Control, Direction, Experiment, Family, Metric, Pair
 from mithridate.report.estimates import Estimate
 from mithridate.report.located import LocatedView, Subject, layer_name, over_seeds
-from mithridate.report.locating_drawing import nats
+from mithridate.report.locating_drawing import fine_percent, nats
 from mithridate.report.locating_figures import TOKEN_SHARES, by_position, restored
 from mithridate.report.locations import carried, transplanted
 from mithridate.report.look import CLEAN_COLOUR
@@ -91,7 +91,7 @@ def weights(view: LocatedView, subject: Subject, pair: Pair) -> Table:
             tuple(
                 Row(
                     _Line(one_line(names.get(layer, layer_name(layer)), 24)),
-                    tuple(_shown(found.get((module, layer, metric))) for metric in metrics),
+                    tuple(_shown(found.get((module, layer, metric)), fine_percent) for metric in metrics),
                 )
                 for layer in sorted({at for of, at, _ in found if of == module})
             ),
@@ -122,29 +122,26 @@ def tokens(view: LocatedView, subject: Subject, template: str) -> Table:
 
 
 def patching(view: LocatedView, subject: Subject, pair: Pair, attack: str, modules: Sequence[str]) -> Table:
-    """What patched activations of one attack bring back: a group a module, a row a layer."""
-    found = {module: restored(view, subject, pair, attack, module) for module in modules}
-    roles = list(dict.fromkeys(role for of in found.values() for _, role in of))
+    """What patched activations bring back of an attack: a group a place, a row a layer, a column a module."""
+    found = [restored(view, subject, pair, attack, module) for module in modules]
     names = view.layer_names(subject)
-    groups = [
-        Group(
-            name(module),
-            tuple(
-                Row(
-                    _Line(one_line(names.get(layer, layer_name(layer)), 24)),
-                    tuple(_bare(of.get((layer, role))) for role in roles),
-                )
-                for layer in sorted({layer for layer, _ in of})
-            ),
+    groups = []
+    for role in dict.fromkeys(role for of in found for _, role in of):
+        layers = sorted({layer for of in found for layer, at in of if at == role})
+        rows = tuple(
+            Row(
+                _Line(one_line(names.get(layer, layer_name(layer)), 24)),
+                tuple(_bare(of.get((layer, role))) for of in found),
+            )
+            for layer in layers
         )
-        for module, of in found.items()
-        if of
-    ]
-    return Table(
-        f"{name(attack)}: share of the effect restored",
-        tuple(one_line(role, 24) for role in roles),
-        tuple(groups),
-    )
+        groups.append(Group(name(role), rows))
+    caption = f"{name(attack)}: share of the effect restored"
+    return Table(caption, tuple(_breakable(name(module)) for module in modules), tuple(groups))
+
+
+def _breakable(module: str) -> str:
+    return module.replace("Attention", "Atten\u00adtion")
 
 
 def reading(view: LocatedView, subject: Subject) -> Table:

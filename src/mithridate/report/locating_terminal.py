@@ -15,6 +15,7 @@ from mithridate.report.locating_claims import (
     LocatedClaim,
     LocatedVerdict,
     located_claims,
+    shown_claims,
 )
 from mithridate.report.locating_summary import Summary, SummaryGroup, summary, untraced
 from mithridate.report.locations import locations
@@ -56,12 +57,15 @@ def located_summary(view: LocatedView, measurements: Iterable[Measurement] = ())
     for subject in view.subjects:
         if groups := summary(view, subject, found):
             parts += [Text(), Text(_heading(subject), style="bold"), *_tables(groups)]
-    claims = [
-        claim for claim in located_claims(view, found) if claim.verdict is not LocatedVerdict.NOT_TESTED
-    ]
-    if claims:
+    if claims := shown_claims(located_claims(view, found)):
         parts += [Text(), Text("What this says", style="bold"), *map(_claim, claims)]
     return Group(*parts)
+
+
+_LEGEND = (
+    "in/out: share of the effect that comes along with a layer, or goes with it, beyond a random change of "
+    "the same size; emb/low/up: where that lies, in percent"
+)
 
 
 def _heading(subject: Subject) -> str:
@@ -74,13 +78,15 @@ def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
     traced = [group for group in groups if any(row.lies.tried for row in group.rows)]
     for group in traced:
         compared = any(row.against for row in group.rows)
-        heads = [group.title.lower(), "effect", "most in (in/out)", "emb/low/up"]
+        heads = ["behaviour", "effect", "most in (in/out)", "emb/low/up"]
         heads += ["overlap", "survives"] if compared else []
         table = plain_table(*heads, narrow=1)
         for row in group.rows:
             if row.lies.tried:
                 table.add_row(Text(row.title), *_cells(row, compared))
-        made += [Text(), table] if made else [table]
+        made += [*([Text()] if made else []), Text(group.title, style="dim"), table]
+    if made:
+        made.append(Text(_LEGEND, style="dim"))
     nothing = [f"{row.title.lower()} ({row.lies.effect})" for row in untraced(groups)]
     if nothing:
         made.append(Text(f"Nothing to trace, for want of an effect: {', '.join(nothing)}.", style="dim"))
@@ -92,7 +98,7 @@ def _cells(row: Summary, compared: bool) -> list[Text]:
     best = lies.layers[0] if lies.layers else None
     cells = [
         Text(lies.effect, style="bold"),
-        Text(f"{best.name} {best.inward}/{best.outward}" if best else "no single layer"),
+        Text(f"{_short(best.name)} {best.inward}/{best.outward}" if best else "no single layer"),
         Text("/".join(part.removesuffix("%") for part in lies.parts) or "–"),
     ]
     if compared and row.against:
@@ -100,6 +106,10 @@ def _cells(row: Summary, compared: bool) -> list[Text]:
         overlap = Text.assemble((row.against.overlap, "bold"), (f" {told}" if told else "", "dim"))
         cells += [overlap, Text(row.against.kept)]
     return cells
+
+
+def _short(layer: str) -> str:
+    return "emb." if layer == "embeddings" else layer
 
 
 def _claim(claim: LocatedClaim) -> Text:

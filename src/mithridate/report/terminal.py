@@ -18,10 +18,14 @@ _LONGEST_WARNING = 1000
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
 
-def print_report(view: View, path: Path, console: Console | None = None) -> None:
-    """Print the matrix, the claims and where the page lies."""
+def print_report(
+    view: View, path: Path, console: Console | None = None, more: RenderableType | None = None
+) -> None:
+    """Print the matrix, the claims, what `more` there is, and where the page lies."""
     console = console or Console()
-    console.print(summary(view), width=min(WIDEST, console.width))
+    for part in (summary(view), more):
+        if part is not None:
+            console.print(part, width=min(WIDEST, console.width))
     # Not wrapped and not cut: a path is there to be copied.
     console.print(Text(f"report: {one_line(str(path), 4096)}"), soft_wrap=True)
 
