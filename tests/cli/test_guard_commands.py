@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,17 @@ def test_bench_writes_below_runs_unless_told(
     assert "report: runs/guard-small/report.html" in said
     assert list((tmp_path / "kept").iterdir())
     assert not (tmp_path / "runs" / "guard-small" / common.VECTORS).exists()
+
+
+def test_the_page_repeats_the_judgements_that_were_taken(corpus: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(corpus, tmp_path / "corpus")
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dev.tsv")
+    call("bench", folder, *grid("--defenses", "plain", "--split", "dev"), "--out", tmp_path / "out")
+    call("tune", folder, *grid("--queries", "4", "--split", "dev"), "--out", tmp_path / "tuned")
+    assert load_result(tmp_path / "out" / "result.json", BenchResult).settings.split == "dev"
+    assert "--split dev" in (tmp_path / "out" / "report.html").read_text()
+    tuned = load_result(tmp_path / "tuned" / "tune.json", TuneResult)
+    assert (tuned.tuning.settings.split, tuned.held_out.settings.split) == ("dev", "dev")
 
 
 def test_folders_that_differ_behind_a_dot_are_written_apart(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def command_of(result: BenchResult) -> str:
         "--top-k": ",".join(map(str, settings.top_ks)),
         "--copies": ",".join(map(str, settings.copies)),
         "--queries": str(settings.queries),
+        **({} if settings.split is None else {"--split": settings.split}),
         "--seed": str(settings.seed),
     }
     words = [f"{option} {shlex.quote(value)}" for option, value in options.items()]

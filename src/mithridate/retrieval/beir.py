@@ -113,4 +113,5 @@ def read_beir(path: Path | str, split: str = "test") -> RetrievalTask:
     if unknown:
         problem = f"judges {len(unknown)} queries that {QUERIES} lacks, such as {unknown[0]!r}"
         raise DataError(problem, path=path / QRELS / f"{split}.tsv", field=_COLUMNS[0])
-    return RetrievalTask(documents, {q: text for q, text in queries.items() if q in qrels}, qrels)
+    judged = {q: text for q, text in queries.items() if q in qrels}
+    return RetrievalTask(documents, judged, qrels, split=split)

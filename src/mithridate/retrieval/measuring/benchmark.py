@@ -244,6 +244,7 @@ class _Bench:
             documents=len(self.task.documents),
             queries=len(plan.queries),
             judged=self._judged(),
+            split=self.task.split,
             encoder=self.encoder.identity,
             dimension=self.encoder.dimension,
             top_ks=list(plan.top_ks),
