@@ -355,7 +355,9 @@ def test_questions_that_cannot_be_read(tmp_path: Path) -> None:
         (("--level", "note"), 1, "stdout", b"note: "),
         ((), 0, "stdout", b"2 documents: "),
         (("--level", "bad"), 2, "stderr", b"--level"),
-        (("--encoder", "none"), 1, "stderr", b"error: unknown encoder"),
+        (("--encoder", "none"), 2, "stderr", b"error: unknown encoder"),
+        (("--queries", "absent.txt"), 2, "stderr", b"error: absent.txt: cannot be read"),
+        (("--json", "two.jsonl/findings.sarif"), 2, "stderr", b"error: "),
     ],
 )
 def test_exit_codes_of_a_scan(
@@ -364,6 +366,15 @@ def test_exit_codes_of_a_scan(
     path = tmp_path / "two.jsonl"
     path.write_text('{"text": "some words that come twice"}\n' * 2, encoding="utf-8")
     command = [sys.executable, "-m", "mithridate", "guard", "scan", path, *HASHING, *options]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120, cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert words in getattr(done, stream)
+    assert words in getattr(done, stream) and b"Traceback" not in done.stderr
+
+
+def test_a_bug_in_a_scan_is_not_taken_for_a_finding(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("mithridate.retrieval.scan.scan", broken)
+    said = call("scan", corpus, *HASHING, code=2)
+    assert "Traceback" in said and "ZeroDivisionError: a bug" in said

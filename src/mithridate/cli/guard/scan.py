@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from mithridate.cli.errors import errors_exit
 from mithridate.cli.guard import common
 from mithridate.cli.progress import stages_progress
 from mithridate.core.errors import DataError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mithridate.retrieval.scan_records import Finding, ScanReport
 
 _FOUND = 1
+_FAILED = 2
 _MOST_SHOWN = 40
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
@@ -63,8 +65,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     With --queries the corpus is searched, and what the defences observe about the hits is told; without, only
     what documents show by themselves.
 
-    Exit code 0: nothing at --level or above. 1: something was found; or an error stopped the scan, which is
-    then said on standard error. 2: the command line itself is wrong.
+    Exit code 0: nothing at --level or above. 1: something was found. 2: an error stopped the scan, or the
+    command line itself is wrong; standard error says which.
 
     Example: mithridate guard scan corpus.jsonl --queries questions.txt --json findings.sarif --level error
     """
@@ -74,15 +76,16 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     from mithridate.retrieval.scan_records import Level  # noqa: PLC0415
 
     common.say_warnings_once()
-    asked = None if queries is None else read_questions(queries)
-    documents = open_documents(corpus)
-    opened = common.encoder_of(encoder, query_prompt, document_prompt, precision, cache)
-    with stages_progress() as on_stage:
-        report = scan(documents, opened, asked, ScanOptions(top_k=top_k), on_stage)
-    if json is not None:
-        write_atomic(json, common.plain_json(report.sarif(str(corpus))) + "\n")
-    found = report.at_least(Level(level.value))
-    _show(report, found, level)
+    with errors_exit(_FAILED):
+        asked = None if queries is None else read_questions(queries)
+        documents = open_documents(corpus)
+        opened = common.encoder_of(encoder, query_prompt, document_prompt, precision, cache)
+        with stages_progress() as on_stage:
+            report = scan(documents, opened, asked, ScanOptions(top_k=top_k), on_stage)
+        if json is not None:
+            write_atomic(json, common.plain_json(report.sarif(str(corpus))) + "\n")
+        found = report.at_least(Level(level.value))
+        _show(report, found, level)
     if found:
         raise typer.Exit(_FOUND)
 
