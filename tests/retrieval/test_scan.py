@@ -18,7 +18,7 @@ from mithridate.core.types import Document
 from mithridate.retrieval import scan_texts
 from mithridate.retrieval.encoders import HashingEncoder
 from mithridate.retrieval.scan import ScanOptions, scan
-from mithridate.retrieval.scan_records import RULES, Finding, Level, ScanReport
+from mithridate.retrieval.scan_records import RULES, SPAN, Finding, Level, ScanReport
 from mithridate.retrieval.scan_texts import leading_question, near_copies, questions
 
 ENCODER = HashingEncoder(128)
@@ -246,6 +246,20 @@ def test_questions_are_compared_many_at_once(monkeypatch: pytest.MonkeyPatch) ->
     assert reads == 1
 
 
+def test_a_rule_speaks_at_its_own_level_unless_told() -> None:
+    for level, given in ((SPAN.level, None), (Level.NOTE, Level.NOTE)):
+        found = SPAN.finding(3, "d", "words", {"query": "q"}, given)
+        assert found == Finding(
+            rule=SPAN.id, level=level, row=3, document="d", message="words", evidence={"query": "q"}
+        )
+
+
+def test_one_copy_is_told_of_as_one() -> None:
+    documents, rows = [Document(name, "x") for name in "ab"], np.ones((2, 1), np.float32)
+    found = [one.message for one in near_copies(documents, rows, 0.95)]
+    assert found == [f"1 other document says almost the same, such as {other!r}" for other in "ba"]
+
+
 def test_near_copies_of_near_copies_belong_together() -> None:
     angles = np.radians([0, 15, 30, 90])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -301,7 +315,7 @@ def test_many_copies_cost_no_memory_for_each_pair(spread: float) -> None:
     assert peak < 3000 * n + 40e6
     assert len(found) == n
     assert found[2].evidence == {"copies": n, "others": ["0", "1", "3", "4", "5"]}
-    assert found[-1].message.startswith("2999 other documents")
+    assert found[-1].message.startswith("2,999 other documents say")
 
 
 @pytest.mark.parametrize(

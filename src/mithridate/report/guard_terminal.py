@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mithridate.core.wording import counted
 from mithridate.report import guard_tables
 from mithridate.report.guard_view import Assault, GuardView
 from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line
@@ -31,7 +32,8 @@ def guard_summary(view: GuardView) -> RenderableType:
     settings = view.result.settings
     parts: list[RenderableType] = [
         Text(
-            f"{one_line(settings.corpus)}: {settings.documents:,} documents, {settings.queries:,} questions",
+            f"{one_line(settings.corpus)}: {counted(settings.documents, 'document')}, "
+            f"{counted(settings.queries, 'question')}",
             style="bold",
         ),
         Text(),

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mithridate.core.wording import counted
 from mithridate.report.guard_tables import count, loss, megabytes, milliseconds, ndcg, share
 from mithridate.report.guard_view import points
 from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line
@@ -28,10 +29,10 @@ def tuning_summary(result: TuneResult) -> RenderableType:
     tuning, held_out = result.tuning.settings, result.held_out.settings
     warnings = dict.fromkeys([*result.tuning.warnings, *result.held_out.warnings])
     return Group(
-        Text(f"Tried on {tuning.queries:,} questions (95% interval)", style="bold"),
+        Text(f"Tried on {counted(tuning.queries, 'question')} (95% interval)", style="bold"),
         _candidates(result),
         Text(),
-        Text(f"On {held_out.queries:,} other questions", style="bold"),
+        Text(f"On {counted(held_out.queries, 'other question')}", style="bold"),
         _outcomes(result),
         Text(),
         Text.assemble("take ", (one_line(result.chosen), "bold"), f": {_why(result)}"),

@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from mithridate.core.errors import shown
 from mithridate.core.seeds import rng_for
 from mithridate.core.types import Document
+from mithridate.core.wording import counted
 from mithridate.retrieval.base import Encoder, TextRole, Vectors
 from mithridate.retrieval.encoders.batches import encode_in_batches
 from mithridate.retrieval.scan_records import COPIES, QUESTION, UNRELATED, Finding
@@ -53,16 +54,10 @@ def near_copies(documents: Sequence[Document], whole: Vectors, similarity: float
     for row, group in enumerate(groups):
         if copies := sizes[group] - 1:
             others = [documents[other].id for other in first[group] if other != row][:_COPIES_SHOWN]
-            found.append(
-                Finding(
-                    rule=COPIES.id,
-                    level=COPIES.level,
-                    row=row,
-                    document=documents[row].id,
-                    message=f"{copies} other documents say almost the same, such as {shown(others[0])}",
-                    evidence={"copies": copies + 1, "others": list(others)},
-                )
-            )
+            say = "other document says", "other documents say"
+            message = f"{counted(copies, *say)} almost the same, such as {shown(others[0])}"
+            evidence: dict[str, JsonValue] = {"copies": copies + 1, "others": list(others)}
+            found.append(COPIES.finding(row, documents[row].id, message, evidence))
     return found
 
 
@@ -152,22 +147,10 @@ def questions(
     ):
         begins = f"begins with the question {shown(question, 100)}"
         evidence: dict[str, JsonValue] = {"question": question, "similarity": similarity, "nearer": nearer}
-        rules = [(QUESTION, begins)]
+        found.append(QUESTION.finding(row, documents[row].id, begins, evidence))
         if nearer > nearer_share:
             says = f"{begins}; {nearer:.0%} of the other documents are nearer to it than what follows it here"
-            rules.append((UNRELATED, says))
-        for rule, message in rules:
-            identifier, level = documents[row].id, rule.level
-            found.append(
-                Finding(
-                    rule=rule.id,
-                    level=level,
-                    row=row,
-                    document=identifier,
-                    message=message,
-                    evidence=evidence,
-                )
-            )
+            found.append(UNRELATED.finding(row, documents[row].id, says, evidence))
     return found
 
 

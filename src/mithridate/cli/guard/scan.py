@@ -16,6 +16,7 @@ from mithridate.cli.errors import errors_exit
 from mithridate.cli.guard import common
 from mithridate.cli.progress import stages_progress
 from mithridate.core.errors import DataError
+from mithridate.core.wording import counted
 
 if TYPE_CHECKING:
     from mithridate.retrieval.scan_records import Finding, ScanReport
@@ -137,11 +138,11 @@ def _show(report: ScanReport, found: list[Finding], level: _Level) -> None:
     for warning in report.warnings:
         common.warn(console, warning)
     counts = Counter(finding.level.value for finding in report.findings)
-    told = ", ".join(f"{counts[one.value]:,} {one.value}{_plural(counts[one.value])}" for one in _Level)
-    asked = f" for {report.queries:,} question{_plural(report.queries)}" if report.queries else ""
+    told = ", ".join(counted(counts[one.value], one.value) for one in _Level)
+    asked = f" for {counted(report.queries, 'question')}" if report.queries else ""
     documents = len({finding.row for finding in found})
     console.print(
-        f"{report.documents:,} documents{asked}: {told}. {documents:,} document{_plural(documents)} with a "
+        f"{counted(report.documents, 'document')}{asked}: {told}. {counted(documents, 'document')} with a "
         f"finding of level {level.value} or above.",
         highlight=False,
         soft_wrap=True,
@@ -160,7 +161,3 @@ def _show_finding(console: Console, finding: Finding) -> None:
         ),
         soft_wrap=True,
     )
-
-
-def _plural(count: int) -> str:
-    return "" if count == 1 else "s"
