@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from mithridate.core.wording import counted
-from mithridate.report import look
+from mithridate.report.look import Marked
 from mithridate.report.text import one_line, percent, span
 from mithridate.retrieval.measuring.records import (
     NDCG_DEPTH,
@@ -25,7 +25,7 @@ _QUOTED_K = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Marked):
     """A defence or an attack as it is named and drawn; 0 is the plain search."""
 
     key: str
@@ -35,26 +35,6 @@ class Compared:
     def label(self) -> str:
         """Its name, fit to be looked at."""
         return one_line(self.key, _LONGEST_NAME)
-
-    @property
-    def colour(self) -> str:
-        """Colour of its marks."""
-        return look.colour(self.index)
-
-    @property
-    def glyph(self) -> str:
-        """Its mark as a character."""
-        return look.glyph(self.index)
-
-    @property
-    def symbol(self) -> str:
-        """Plotly's name of its mark."""
-        return look.symbol(self.index)
-
-    @property
-    def dash(self) -> str:
-        """Plotly's name of its line."""
-        return look.dash(self.index)
 
 
 class Assault(NamedTuple):
