@@ -126,7 +126,7 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
         rows = torch.randint(0, vocabulary, (options.batch_rows, options.row_tokens), device=device)
         timed = []
         for _ in range(_STEPS):
-            started = time.perf_counter()
+            started = _time_on(device)
             with (
                 short_row_attention(model, row_tokens=options.row_tokens, device=device),
                 torch.autocast(device.type, torch.bfloat16, enabled=bf16),
@@ -135,10 +135,17 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            timed.append(time.perf_counter() - started)
+            timed.append(_time_on(device) - started)
     finally:
         torch.set_num_threads(before)
     return rows.numel() / statistics.median(timed[1:])
+
+
+def _time_on(device: torch.device) -> float:
+    """The time at which all that was asked of `device` is done: a GPU is told what to do, not waited for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
