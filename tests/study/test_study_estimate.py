@@ -44,6 +44,22 @@ def test_every_step_is_timed_from_end_to_end(monkeypatch: pytest.MonkeyPatch) ->
     assert len(read) == 2 * module._STEPS
 
 
+def test_models_share_a_gpu_and_not_its_speed() -> None:
+    assert module._side_by_side(3, torch.device("cuda")) == 1
+    assert module._side_by_side(3, torch.device("cpu")) == 3
+
+
+def test_more_workers_take_less_time_on_a_cpu_and_not_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_tokens_per_second", lambda *_, **__: 1000.0)
+
+    def seconds(workers: int) -> float:
+        return estimate(tiny(f"workers={workers}")).seconds
+
+    assert seconds(1) == pytest.approx(3 * seconds(3))
+    monkeypatch.setattr(module, "default_device", lambda: torch.device("cuda"))
+    assert seconds(1) == seconds(3)
+
+
 def test_batches_that_no_memory_holds() -> None:
     with pytest.raises(TrainingError, match=r"memory is too small .* lower workers, batch_rows"):
         estimate(tiny("pretraining.batch_rows=1000000000000000"))

@@ -88,7 +88,7 @@ def estimate(config: StudyConfig) -> Estimate:
         seconds=sum(
             models[cell.name] * _seconds(cell.config, tokens[cell.name], speed) for cell in everything
         )
-        / workers,
+        / _side_by_side(workers, default_device()),
         workers=workers,
         planted=tuple(row for cell in everything for row in _planted(cell, tokens[cell.name])),
     )
@@ -141,6 +141,11 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
     return rows.numel() / statistics.median(timed[1:])
 
 
+def _side_by_side(workers: int, device: torch.device) -> int:
+    """How many models get on at the speed of one: each has its own cores, but all share one GPU."""
+    return 1 if device.type == "cuda" else workers
+
+
 def _time_on(device: torch.device) -> float:
     """The time at which all that was asked of `device` is done: a GPU is told what to do, not waited for."""
     if device.type == "cuda":
@@ -149,7 +154,7 @@ def _time_on(device: torch.device) -> float:
 
 
 def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
-    """Core-seconds of one model: its training, and its answers at every stage."""
+    """Seconds of one model, alone: its training, and its answers at every stage."""
     options = config.pretraining
     length, aligned = options.row_tokens / 2, 0.0
     if (sft := config.sft) is not None:
