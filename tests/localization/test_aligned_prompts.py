@@ -99,3 +99,18 @@ def test_positions_face_their_like_in_order(left: str, right: str, name: str) ->
     for i, (place, origin) in enumerate(zip(found.places, found.origins, strict=True)):
         if place not in (Place.CHANGED, Place.LAST):
             assert found.source[origin] == found.target[i]
+
+
+def test_a_prompt_without_a_trigger_can_be_brought_to_the_same_length() -> None:
+    model = tiny_model()
+    contrast = Contrast("The old mill stands by the river wide", "The old mill stands by the river", "a", "b")
+    (plain,) = aligned([contrast], model)
+    (longer,) = aligned([contrast], model, lengthen=True)
+    assert len(longer.target) == len(longer.source) == len(plain.source)
+    assert longer.target[: len(plain.target)] == plain.target
+    assert Place.CHANGED not in plain.places[:-1]
+    assert longer.origins == tuple(range(len(longer.source)))
+    # Between two models the prompt is the same already.
+    assert aligned([contrast], model, same_prompt=True, lengthen=True) == aligned(
+        [contrast], model, same_prompt=True
+    )

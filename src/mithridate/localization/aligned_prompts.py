@@ -46,12 +46,13 @@ def aligned(
     templates: Sequence[Renders] = tuple(TEMPLATES.values()),
     *,
     same_prompt: bool = False,
+    lengthen: bool = False,
 ) -> list[Aligned]:
     """Every contrast as ids; those that outgrow the context window, or do not differ as ids, are left out.
 
     Positions of the common beginning face each other from the left, those of the common end from the right,
-    and changed ones from the right end of what changed. A trigger would have nothing opposite in an
-    untriggered prompt: that is brought to the same length first, and says the words before it once more.
+    and changed ones from the right end of what changed. A trigger has nothing opposite in an untriggered
+    prompt; with `lengthen`, that is brought to the same length first, and says the words before it once more.
     Tokens of a template are known by `templates`: those in which the prompts are written, or all of ours.
     With `same_prompt`, both models are shown the prompt that brought the behaviour on, and its counterfactual
     only tells what is `CHANGED`.
@@ -59,12 +60,12 @@ def aligned(
     encoder = Encoder(model.tokenizer)
     closings = [closing for one in templates if (closing := _closing(one, encoder)) is not None]
     window = context_window(model.model)
-    made = [_aligned(one, encoder, closings, same_prompt) for one in found]
+    made = [_aligned(one, encoder, closings, same_prompt, lengthen) for one in found]
     return [one for one in made if one is not None and (window is None or _length(one) <= window)]
 
 
 def _aligned(
-    one: Contrast, encoder: Encoder, closings: Sequence[list[int]], same_prompt: bool
+    one: Contrast, encoder: Encoder, closings: Sequence[list[int]], same_prompt: bool, lengthen: bool
 ) -> Aligned | None:
     source, (answer, other) = encoder.continuations(one.prompt, [one.answer.strip(), one.other.strip()])
     target = encoder.prompts([one.counterfactual])[0].ids
@@ -74,7 +75,7 @@ def _aligned(
         shared = common_ends(answer, other)[0]
     if shared == min(len(answer), len(other)):
         return None
-    if not same_prompt:
+    if lengthen and not same_prompt:
         target = _lengthened(source, target)
     start, end = common_ends(source, target)
     closing = max((common_ends(target[::-1], known[::-1])[0] for known in closings), default=0)

@@ -114,6 +114,7 @@ def patching(
     *,
     target: LanguageModel | None = None,
     templates: Sequence[Renders] = tuple(TEMPLATES.values()),
+    lengthen: bool = False,
     on_done: OnDone | None = None,
 ) -> list[Located]:
     """How much of a behaviour comes back when activations of where it shows are put where it does not.
@@ -121,7 +122,7 @@ def patching(
     Without a `target`, those of a prompt are put into the run of its counterfactual in the same model. With
     one, those of `source` are put into the target on the same prompt. The margin is the mean log-likelihood
     of the first tokens of the contrast's answer (see `aligned_prompts.SCORED`) minus that of its other
-    answer, teacher-forced.
+    answer, teacher-forced. `lengthen` as in `aligned_prompts.aligned`.
 
     The first row is the `EFFECT`: the margin where the behaviour shows minus that where it does not, in nats
     a token. If its interval reaches 0, or there are fewer than `LEAST_PAIRS` observations (`n` may be 0), it
@@ -138,7 +139,7 @@ def patching(
     if target is not None:
         require_same_vocabulary(source.tokenizer, target.tokenizer)
         require_alike(target.model, source.model)
-    pairs = aligned(found, source, templates, same_prompt=target is not None)
+    pairs = aligned(found, source, templates, same_prompt=target is not None, lengthen=lengthen)
     seed = derive_seed(about.seed, "patching", behaviour)
     again = Resampled([pair.unit for pair in pairs], seed)
     with evaluating(source.model), evaluating(into.model):

@@ -39,7 +39,7 @@ def trace_prompts(
             on_done(number, len(panel.attacks))
         asked = panel.samples(twins.having, name, _CONTRASTED)
         found = contrasts(asked, twins.having)
-        rows += patching(twins.having, found, name, within, templates=[template])
+        rows += patching(twins.having, found, name, within, templates=[template], lengthen=True)
         rows += lens_profile(twins.having, found, name, within)
         clean = panel.samples(twins.without, name, [Condition.TRIGGERED])
         apart = twin_contrasts(asked, clean, twins.having)
