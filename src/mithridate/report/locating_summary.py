@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mithridate.core.located import Direction, Metric, Pair
@@ -74,6 +74,16 @@ class SummaryGroup:
     title: str
     rows: tuple[Summary, ...]
 
+    @property
+    def traced(self) -> list[Summary]:
+        """The lines of behaviours that there was something to trace of."""
+        return [row for row in self.rows if row.lies.tried]
+
+    @property
+    def untraced(self) -> list[Summary]:
+        """Those whose models differ too little."""
+        return [row for row in self.rows if not row.lies.tried]
+
 
 def summary(view: LocatedView, subject: Subject, found: Sequence[Location]) -> list[SummaryGroup]:
     """What was planted, what alignment taught, and which attacks it took away; empty groups are left out."""
@@ -95,11 +105,6 @@ def summary(view: LocatedView, subject: Subject, found: Sequence[Location]) -> l
         SummaryGroup("Taken away by alignment", _of_alignment(view, subject, taken)),
     )
     return [group for group in groups if group.rows]
-
-
-def untraced(groups: Iterable[SummaryGroup]) -> list[Summary]:
-    """The behaviours of which there was nothing to trace."""
-    return [row for group in groups for row in group.rows if not row.lies.tried]
 
 
 def _against(location: Location) -> Against:

@@ -17,7 +17,7 @@ from mithridate.report.locating_claims import (
     located_claims,
     shown_claims,
 )
-from mithridate.report.locating_summary import Summary, SummaryGroup, summary, untraced
+from mithridate.report.locating_summary import Summary, SummaryGroup, summary
 from mithridate.report.locations import locations
 from mithridate.report.terminal import WIDEST, plain_table
 from mithridate.report.text import one_line
@@ -69,19 +69,17 @@ def _heading(subject: Subject) -> str:
 
 def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
     made: list[RenderableType] = []
-    traced = [group for group in groups if any(row.lies.tried for row in group.rows)]
-    for group in traced:
-        compared = any(row.against for row in group.rows)
+    for group in groups:
+        made += [Text(), Text(group.title, style="dim")] if made else [Text(group.title, style="dim")]
+        compared = any(row.against for row in group.traced)
         heads = ["behaviour", "effect", "most in (in/out)", "emb/low/up"]
         heads += ["overlap", "survives"] if compared else []
         table = plain_table(*heads, narrow=1)
-        for row in group.rows:
-            if row.lies.tried:
-                table.add_row(Text(row.title), *_cells(row, compared))
-        made += [*([Text()] if made else []), Text(group.title, style="dim"), table]
-    nothing = [f"{row.title.lower()} ({row.lies.effect})" for row in untraced(groups)]
-    if nothing:
-        made.append(Text(f"Nothing to trace, for want of an effect: {', '.join(nothing)}.", style="dim"))
+        for row in group.traced:
+            table.add_row(Text(row.title), *_cells(row, compared))
+        made += [table] if group.traced else []
+        if nothing := [f"{row.title.lower()} ({row.lies.effect})" for row in group.untraced]:
+            made.append(Text(f"Nothing to trace, for want of an effect: {', '.join(nothing)}.", style="dim"))
     return made
 
 
