@@ -98,6 +98,16 @@ def test_the_summary_says_where_each_behaviour_lies(view: LocatedView) -> None:
     assert not groups[1].untraced
 
 
+def test_seeds_without_an_effect_are_told() -> None:
+    """The effect is over all seeds, what follows over those in which there was one to trace."""
+    some = [*located_rows((0, 1)), *located_rows((2,), without=("belief",))]
+    view = LocatedView(tuple(some), tuple(PEAKS))
+    planted = {row.title: row for row in summary(view, SUBJECT, locations(view))[0].rows}
+    assert (planted["Belief"].lies.seeds, planted["Jailbreak"].lies.seeds) == ("2 of 3", "")
+    assert planted["Belief"].lies.effect == "60%"
+    assert re.search(r"Belief +60% 2 of 3 ", printed(some))
+
+
 def test_what_alignment_took_away_is_a_group_of_its_own(rows: list[Located]) -> None:
     taken = [
         replace(one, pair=Pair.ALIGNMENT, stage="dpo")

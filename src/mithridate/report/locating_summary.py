@@ -31,7 +31,8 @@ class Lies:
     """What there is to trace of a behaviour, and where it lies; texts are ready to be shown.
 
     `parts` are the shares of its profile in the embeddings, in the lower half of the blocks, and in the upper
-    half with the head. Without a profile they are empty. `tried` is whether any layers were moved.
+    half with the head. Without a profile they are empty. `tried` is whether any layers were moved; `seeds`,
+    in how many seeds of how many, where not in all: the effect is over all, the rest over those.
     """
 
     effect: str
@@ -40,6 +41,7 @@ class Lies:
     layers: tuple[Layer, ...] = ()
     parts: tuple[str, ...] = ()
     depth: str = "–"
+    seeds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,11 @@ def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found
     effect = effect_of(view, subject, pair, behaviour)
     shown = _percent(effect.value) if effect else "–"
     interval = span(effect.low, effect.high) if effect else ""
-    tried = bool(transplanted(view, subject, pair, behaviour, metric=Metric.CARRIED))
+    traced = {row.seed for row in transplanted(view, subject, pair, behaviour, metric=Metric.CARRIED)}
+    asked = len(effect.runs) if effect else len(traced)
+    some = f"{len(traced)} of {asked}" if 0 < len(traced) < asked else ""
     if found is None:
-        return Lies(shown, interval, tried)
+        return Lies(shown, interval, bool(traced), seeds=some)
     names = view.layer_names(subject)
     inward, outward = (carried(view, subject, pair, behaviour, way) for way in Direction)
     order = sorted(zip(found.layers, found.shares, strict=True), key=lambda pair: -pair[1])[:BEST]
@@ -152,7 +156,8 @@ def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found
     lowest, highest = found.layers[0], found.layers[-1]
     middle = highest // 2
     parts = (found.share(lowest, -1), found.share(0, middle - 1), found.share(middle, highest))
-    return Lies(shown, interval, tried, best, tuple(map(percent, parts)), f"{found.depth:.2f}")
+    shares = tuple(f"{round(100 * part)}%" for part in parts)
+    return Lies(shown, interval, True, best, shares, f"{found.depth:.2f}", some)
 
 
 def _of(estimate: Estimate | None) -> str:

@@ -72,7 +72,7 @@ def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
     for group in groups:
         made += [Text(), Text(group.title, style="dim")] if made else [Text(group.title, style="dim")]
         compared = any(row.against for row in group.traced)
-        heads = ["behaviour", "effect", "most in (in/out)", "emb/low/up"]
+        heads = ["behaviour", "effect", "best (in/out)", "emb/low/up"]
         heads += ["overlap", "survives"] if compared else []
         table = plain_table(*heads, narrow=1)
         for row in group.traced:
@@ -87,7 +87,7 @@ def _cells(row: Summary, compared: bool) -> list[Text]:
     lies = row.lies
     best = lies.layers[0] if lies.layers else None
     cells = [
-        Text(lies.effect, style="bold"),
+        Text.assemble((lies.effect, "bold"), (f" {lies.seeds}" if lies.seeds else "", "dim")),
         Text(f"{_short(best.name)} {best.inward}/{best.outward}" if best else "no single layer"),
         Text("/".join(part.removesuffix("%") for part in lies.parts) or "–"),
     ]
