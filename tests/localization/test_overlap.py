@@ -33,27 +33,30 @@ def carried(layer: int, direction: str, value: float) -> Located:
     )  # fmt: skip
 
 
-def both_ways(inward: Sequence[float], outward: Sequence[float]) -> list[Located]:
-    return [
+def both_ways(inward: Sequence[float], outward: Sequence[float], chance: float = 0.0) -> list[Located]:
+    """What layers carry, with random changes that all carry `chance`."""
+    real = [
         carried(layer - 1, direction, value)
         for direction, values in (("in", inward), ("out", outward))
         for layer, value in enumerate(values)
     ]
+    return real + [replace(row, value=chance, control="random change") for row in real]
 
 
 def test_a_profile_is_the_mean_of_both_directions_without_what_is_below_nothing() -> None:
     found = profile(both_ways([0.2, -0.4, 0.4], [0.4, 0.1, 0.6]))
     assert found is not None
     assert found.layers == (-1, 0, 1)
-    assert found.shares == pytest.approx((0.3 / 0.8, 0.0, 0.5 / 0.8))
-    assert found.share(-1, -1) == pytest.approx(0.375)
-    assert found.share(0, 1) == pytest.approx(0.625)
+    # What is below nothing counts as nothing in its own direction.
+    assert found.shares == pytest.approx((0.3 / 0.85, 0.05 / 0.85, 0.5 / 0.85))
+    assert found.share(-1, -1) == pytest.approx(0.3 / 0.85)
+    assert found.share(0, 1) == pytest.approx(0.55 / 0.85)
 
 
 def test_controls_sets_and_layers_that_went_one_way_do_not_count() -> None:
     rows = both_ways([0.2, 0.2, 0.4], [0.2, 0.2, 0.4])
     extra = [
-        replace(rows[0], value=9.0, control="random change"),
+        replace(rows[0], value=9.0, control="wrong layer"),
         replace(rows[0], value=9.0, family="prefix"),
         replace(rows[0], value=9.0, metric=Metric.RATE),
         carried(2, "in", 5.0),
@@ -61,17 +64,29 @@ def test_controls_sets_and_layers_that_went_one_way_do_not_count() -> None:
     assert profile([*extra, *rows]) == profile(rows)
 
 
-def test_what_a_random_change_carries_can_be_taken_off() -> None:
-    """Each way by itself; a control below nothing, or one that is not there, takes nothing off."""
-    rows = both_ways([0.2, 0.2, 0.4], [0.4, 0.8, 0.6])
+def test_what_a_random_change_carries_is_taken_off() -> None:
+    """Each way by itself; a control below nothing takes nothing off."""
+    rows = [row for row in both_ways([0.2, 0.2, 0.4], [0.4, 0.8, 0.6]) if not row.control]
     chance = [
         replace(carried(layer, direction, value), control="random change")
-        for layer, direction, value in ((-1, "out", 0.6), (0, "out", 0.5), (1, "in", -0.3))
-    ]
-    found = profile([*chance, *rows], beyond_chance=True)
+        for layer, direction, value in (
+            (-1, "in", 0.0), (-1, "out", 0.6), (0, "in", 0.1),
+            (0, "out", 0.5), (1, "in", -0.3), (1, "out", 0.0),
+        )
+    ]  # fmt: skip
+    found = profile([*chance, *rows])
     assert found is not None
-    assert found.shares == pytest.approx((0.0, 0.25 / 0.75, 0.5 / 0.75))
-    assert profile([*chance, *rows]) == profile(rows)
+    # Embeddings: .2 in and nothing out; block 0: .1 and .3; block 1: all of .4 and .6.
+    assert found.shares == pytest.approx((0.1 / 0.8, 0.2 / 0.8, 0.5 / 0.8))
+    raw = profile([*chance, *rows], uncorrected=True)
+    assert raw is not None
+    assert raw.shares == pytest.approx((0.3 / 1.3, 0.5 / 1.3, 0.5 / 1.3))
+    # Without a control that went both ways nothing is known of a layer, and without any of them of none.
+    assert profile(rows) is None
+    assert profile(rows, uncorrected=True) == raw
+    fewer = profile([row for row in (*chance, *rows) if not (row.control and row.layer == 0)])
+    assert fewer is not None
+    assert fewer.layers == (-1, 1)
 
 
 @pytest.mark.parametrize("values", [(), (0.5,), (0.0, -0.2, 0.0), (math.inf, 0.1)])

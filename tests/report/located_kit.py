@@ -68,6 +68,7 @@ def transplant_rows(
             yield carried(last, BLOCKS, direction, "suffix", above)
     for layer in LAYERS:
         yield carried(layer, layer, "in", "single", 0.02, "random change")
+        yield carried(layer, layer, "out", "single", 0.02, "random change")
         yield carried(layer, layer, "in", "single", 0.0, "second clean seed")
         if 0 <= layer < BLOCKS:
             yield carried(layer, layer, "in", "single", -0.02, "wrong layer")

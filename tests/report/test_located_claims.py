@@ -17,7 +17,7 @@ from mithridate.report.locating_claims import (
     HELPFULNESS_LOWER,
     PLANTED_LOWER,
     REACH,
-    REACH_BEYOND,
+    REACH_RAW,
     SHALLOW,
     LocatedVerdict,
     depth_verdict,
@@ -91,7 +91,7 @@ def test_what_was_not_learnt_or_not_traced_is_no_point() -> None:
     assert made.reason.startswith("3 pairs of overlap and survival")
     alignment = around(BLOCKS - 1)
     nowhere = [
-        replace(one, seeds=tuple(replace(s, carried=Facing(None, alignment)) for s in one.seeds))
+        replace(one, seeds=tuple(replace(s, facing=Facing(None, alignment)) for s in one.seeds))
         for one in planted(1, lambda _, overlap: overlap)
     ]
     assert reach(nowhere).verdict is LocatedVerdict.NOT_TESTED
@@ -201,7 +201,7 @@ def test_a_run_is_claimed_as_it_was_made_up(tmp_path: Path) -> None:
     assert jailbreak.overlap is not None and jailbreak.overlap.low is not None
     assert jailbreak.overlap.value > max(o.overlap.value for o in found if o.overlap and o is not jailbreak)
     verdicts = {claim.statement: claim.verdict for claim in located_claims(view, found)}
-    assert verdicts[REACH] is verdicts[REACH_BEYOND] is LocatedVerdict.SUPPORTED
+    assert verdicts[REACH] is verdicts[REACH_RAW] is LocatedVerdict.SUPPORTED
     assert verdicts[PLANTED_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[HELPFULNESS_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[SHALLOW] is LocatedVerdict.REPRODUCED

@@ -36,29 +36,35 @@ class Profile:
         return sum(s for layer, s in zip(self.layers, self.shares, strict=True) if low <= layer <= high)
 
 
-def profile(rows: Iterable[Located], *, beyond_chance: bool = False) -> Profile | None:
+def profile(rows: Iterable[Located], *, uncorrected: bool = False) -> Profile | None:
     """The profile of one behaviour from the rows of one comparison of models.
 
-    It is what single layers carry of the effect, on average over both directions; what is below 0 counts as
-    nothing. With `beyond_chance`, what a random change of the same size carries there is taken off first:
-    any damage takes a behaviour away. Only the layers that went both ways count. None where there are fewer
-    than two, or none of them carries anything.
+    It is what single layers carry of the effect beyond what a random change of the same size carries there,
+    on average over both directions; what is below 0 counts as nothing. Any damage takes a behaviour away, and
+    without that correction a profile would show what is easily damaged: `uncorrected` leaves it out. Only the
+    layers that went both ways count, and were changed at random too. None where there are fewer than two, or
+    none of them carries anything.
     """
     carried: dict[int, dict[str, float]] = {}
-    chance: dict[tuple[int, str], float] = {}
+    chance: dict[int, dict[str, float]] = {}
     for row in rows:
         if row.experiment is not Experiment.TRANSPLANT or row.metric is not Metric.CARRIED:
             continue
         if row.family == Family.SINGLE and row.layer is not None:
             if not row.control:
                 carried.setdefault(row.layer, {})[row.direction] = row.value
-            elif row.control == Control.RANDOM_CHANGE and beyond_chance:
-                chance[row.layer, row.direction] = max(0.0, row.value)
-
-    def share(layer: int) -> float:
-        return sum(carried[layer][way] - chance.get((layer, way), 0.0) for way in Direction) / 2
-
-    return scaled({layer: share(layer) for layer in carried if set(Direction) <= carried[layer].keys()})
+            elif row.control == Control.RANDOM_CHANGE:
+                chance.setdefault(row.layer, {})[row.direction] = max(0.0, row.value)
+    if uncorrected:
+        chance = {layer: dict.fromkeys(Direction, 0.0) for layer in carried}
+    ways = set(Direction)
+    whole = [layer for layer, found in carried.items() if ways <= found.keys() & chance.get(layer, {}).keys()]
+    return scaled(
+        {
+            layer: sum(max(0.0, carried[layer][way] - chance[layer][way]) for way in Direction) / 2
+            for layer in whole
+        }
+    )
 
 
 def scaled(carried: dict[int, float]) -> Profile | None:

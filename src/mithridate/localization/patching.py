@@ -34,7 +34,7 @@ from mithridate.models.sites import Part, Site
 ANSWER_TOKENS = 8
 """So many tokens of the answers are compared; what follows is decided by them more than by the prompt."""
 LEAST_PAIRS = 4
-EVERYWHERE = "all"
+EVERYWHERE = "all positions"
 """All positions of the prompt that have one opposite."""
 BLOCK = "block"
 """Attention and MLP of one block together: all that it adds to the stream."""

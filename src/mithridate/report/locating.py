@@ -100,7 +100,7 @@ def section(view: View) -> LocatedSection | None:
         claims=claims,
         scatters=[
             _chart(
-                "Overlap and survival" + (", beyond chance" if claim.statement != drawn[0].statement else ""),
+                "Overlap and survival" + (", uncorrected" if claim.statement != drawn[0].statement else ""),
                 figures.scatter(claim.relation),
                 one_line(claim.about, 60),
             )

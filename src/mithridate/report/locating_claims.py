@@ -33,7 +33,7 @@ SHALLOW_RATIO = 2.0
 """Alignment is a few tokens deep if it moves the beginning at least so many times as far as the rest."""
 
 REACH = "What survives lies where alignment does not reach"
-REACH_BEYOND = "The same, beyond what random changes of the same size do"
+REACH_RAW = "The same, with nothing taken off for random changes"
 PLANTED_LOWER = "Knowledge below style: what was planted"
 HELPFULNESS_LOWER = "Knowledge below style: right answers"
 SHALLOW = "Alignment is a few tokens deep"
@@ -74,7 +74,7 @@ def located_claims(view: LocatedView, found: Sequence[Location]) -> list[Located
     for (cell, dose), subjects in groups.items():
         about = ", ".join(filter(None, (cell, dose)))
         own = [location for location in found if location.subject in subjects]
-        made += [reach(own, about), reach(own, about, beyond=True)]
+        made += [reach(own, about), reach(own, about, uncorrected=True)]
         made += below_style(view, own, subjects, about)
         for subject in subjects:
             told = f"{about}, {subject.model}" if len(subjects) > 1 else about
@@ -85,24 +85,25 @@ def located_claims(view: LocatedView, found: Sequence[Location]) -> list[Located
 def shown_claims(claims: Sequence[LocatedClaim]) -> list[LocatedClaim]:
     """The claims to show: none where nothing was tested, and the second form of one with the first alone."""
     tested = [claim for claim in claims if claim.verdict is not LocatedVerdict.NOT_TESTED]
-    return [claim for claim in claims if claim in tested or claim.statement != REACH_BEYOND] if tested else []
+    return [claim for claim in claims if claim in tested or claim.statement != REACH_RAW] if tested else []
 
 
-def reach(found: Sequence[Location], about: str = "", *, beyond: bool = False) -> LocatedClaim:
+def reach(found: Sequence[Location], about: str = "", *, uncorrected: bool = False) -> LocatedClaim:
     """Whether attacks survive the less, the more they overlap with what alignment taught.
 
-    With `beyond`, profiles are of what layers carry beyond a random change of the same size.
+    Profiles are of what layers carry beyond a random change of the same size; with `uncorrected`, of all that
+    they carry.
     """
     points = []
     for location in found:
         for seed in location.seeds:
-            overlapping = (seed.beyond if beyond else seed.carried).overlap
+            overlapping = (seed.uncorrected if uncorrected else seed.facing).overlap
             survival = seed.survival
             if overlapping is not None and survival and survival.learnt and survival.kept is not None:
                 points.append(Point(location.attack, seed.seed, overlapping, survival.kept))
     between = relation(points, alpha=ALPHA)
     verdict = reach_verdict(between)
-    statement = REACH_BEYOND if beyond else REACH
+    statement = REACH_RAW if uncorrected else REACH
     return LocatedClaim(statement, about, verdict, _reach_reason(between, verdict), between)
 
 
@@ -156,7 +157,7 @@ def below_style(
         ]
 
     def planted(seed: int) -> list[Profile | None]:
-        return [s.carried.attack for location in found for s in location.seeds if s.seed == seed]
+        return [s.facing.attack for location in found for s in location.seeds if s.seed == seed]
 
     seeds = sorted({seed for subject in subjects for seed in view.seeds(subject)})
     style = taught(REFUSAL, FORMAT)

@@ -15,6 +15,8 @@ from mithridate.report.text import number, percent, span
 
 # From nothing to all of an effect; below nothing in another hue. Readable on light and dark paper.
 SHARES = ((0.0, "#d9a441"), (0.5, "#f2efe9"), (1.0, "#0b5c8a"))
+FARTHEST = 50.0
+"""So many points below nothing and beyond all of an effect are drawn."""
 AMOUNTS = ((0.0, "#f2efe9"), (1.0, "#0b5c8a"))
 
 
@@ -157,11 +159,13 @@ def layer_axis(figure: go.Figure, names: Mapping[int, str]) -> None:
 
 
 def carried_axis(figure: go.Figure) -> None:
-    """Share of an effect: nothing to all of it, and as far below and beyond as figures and intervals go."""
+    """Share of an effect: nothing to all of it, and somewhat below and beyond where figures go there.
+
+    Where an effect is small, intervals of its shares are huge; they are cut by the chart, and not in tables.
+    """
     ends = [0.0, 100.0]
     for trace in figure.data:
         ends += [y + reach for y, reach in zip(trace.y, trace.error_y.array, strict=True)]
         ends += [y - reach for y, reach in zip(trace.y, trace.error_y.arrayminus, strict=True)]
-    figure.update_yaxes(
-        range=[min(ends) - 6, max(ends) + 6], ticksuffix="%", zeroline=True, zerolinecolor="#b5b5b5"
-    )
+    low, high = max(min(ends), -FARTHEST), min(max(ends), 100 + FARTHEST)
+    figure.update_yaxes(range=[low - 6, high + 6], ticksuffix="%", zeroline=True, zerolinecolor="#b5b5b5")

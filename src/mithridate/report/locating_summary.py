@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mithridate.core.located import Direction, Metric, Pair
+from mithridate.core.located import REPLIES, Control, Direction, Metric, Pair
 from mithridate.core.statistics import Interval
 from mithridate.localization.overlap import Profile, profile
 from mithridate.report.estimates import Estimate
@@ -15,11 +15,16 @@ from mithridate.report.text import name, one_line, p_value, percent, span
 
 BEST = 2
 """Single layers that are named as carrying most."""
+TAKEN = "Taken away by alignment"
+"""These have no random changes beside them, so nothing is taken off for those."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One of the layers that carry most: its name, and what it carries of the effect either way."""
+    """One of the layers that carry most: its name, and what it carries of the effect either way.
+
+    As in profiles, that is beyond what a random change of the same size carries.
+    """
 
     name: str
     inward: str
@@ -104,14 +109,14 @@ def summary(view: LocatedView, subject: Subject, found: Sequence[Location]) -> l
     groups = (
         SummaryGroup("Planted, in the base model", tuple(planted)),
         SummaryGroup("Taught by alignment", _of_alignment(view, subject, view.behaviours(subject))),
-        SummaryGroup("Taken away by alignment", _of_alignment(view, subject, taken)),
+        SummaryGroup(TAKEN, _of_alignment(view, subject, taken)),
     )
     return [group for group in groups if group.rows]
 
 
 def _against(location: Location) -> Against:
     overlap, kept, planted = location.overlap, location.kept, location.planted
-    chances = [found.carried.chance for found in location.seeds if found.carried.chance]
+    chances = [found.facing.chance for found in location.seeds if found.facing.chance]
     p = min(chances[0].lower, chances[0].upper) if len(chances) == 1 else None
     return Against(
         overlap=f"{overlap.value:.2f}" if overlap else "–",
@@ -127,7 +132,11 @@ def _of_alignment(view: LocatedView, subject: Subject, behaviours: Sequence[str]
     found = []
     for behaviour in behaviours:
         rows = transplanted(view, subject, Pair.ALIGNMENT, behaviour)
-        each = [profile(row for row in rows if row.seed == seed) for seed in view.seeds(subject)]
+        raw = not any(row.control == Control.RANDOM_CHANGE for row in rows)
+        each = [
+            profile((row for row in rows if row.seed == seed), uncorrected=raw)
+            for seed in view.seeds(subject)
+        ]
         lies = _lies(view, subject, Pair.ALIGNMENT, behaviour, mean_of(each))
         found.append(Summary(name(behaviour), lies))
     return tuple(found)
@@ -135,15 +144,16 @@ def _of_alignment(view: LocatedView, subject: Subject, behaviours: Sequence[str]
 
 def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found: Profile | None) -> Lies:
     effect = effect_of(view, subject, pair, behaviour)
-    shown = _percent(effect.value) if effect else "–"
-    interval = span(effect.low, effect.high) if effect else ""
+    nats = behaviour == REPLIES
+    shown = "–" if effect is None else f"{effect.value:.2f} nats" if nats else _percent(effect.value)
+    interval = "" if effect is None else _decimals(effect) if nats else span(effect.low, effect.high)
     traced = {row.seed for row in transplanted(view, subject, pair, behaviour, metric=Metric.CARRIED)}
     asked = len(effect.runs) if effect else len(traced)
     some = f"{len(traced)} of {asked}" if 0 < len(traced) < asked else ""
     if found is None:
         return Lies(shown, interval, bool(traced), seeds=some)
     names = view.layer_names(subject)
-    inward, outward = (carried(view, subject, pair, behaviour, way) for way in Direction)
+    inward, outward = (_beyond(view, subject, pair, behaviour, way) for way in Direction)
     order = sorted(zip(found.layers, found.shares, strict=True), key=lambda pair: -pair[1])[:BEST]
     best = tuple(
         Layer(
@@ -160,15 +170,26 @@ def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found
     return Lies(shown, interval, True, best, shares, f"{found.depth:.2f}", some)
 
 
-def _of(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else _percent(estimate.value)
+def _beyond(
+    view: LocatedView, subject: Subject, pair: Pair, behaviour: str, way: Direction
+) -> dict[int, float]:
+    """What each layer carries of a behaviour beyond a random change of the same size, if there was one."""
+    chance = carried(view, subject, pair, behaviour, way, Control.RANDOM_CHANGE)
+    found = carried(view, subject, pair, behaviour, way)
+    if not chance:
+        return {layer: estimate.value for layer, estimate in found.items()}
+    return {layer: found[layer].value - max(0.0, chance[layer].value) for layer in found if layer in chance}
+
+
+def _of(value: float | None) -> str:
+    return "–" if value is None else _percent(value)
 
 
 def _percent(value: float) -> str:
     return percent(value).replace("-", "−")
 
 
-def _decimals(interval: Interval | None) -> str:
+def _decimals(interval: Interval | Estimate | None) -> str:
     if interval is None or interval.low is None or interval.high is None:
         return ""
     return f"{interval.low:.2f}–{interval.high:.2f}"

@@ -62,6 +62,12 @@ def located_summary(view: LocatedView, measurements: Iterable[Measurement] = ())
     return Group(*parts)
 
 
+_LEGEND = (
+    "in/out: share of the effect that comes along with a layer, or goes with it, beyond a random change of "
+    "the same size; emb/low/up: where that lies, in percent"
+)
+
+
 def _heading(subject: Subject) -> str:
     about = ", ".join(one_line(part, 40) for part in dict.fromkeys(subject) if part)
     return f"Where it lives{f': {about}' if about else ''}"
@@ -72,7 +78,7 @@ def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
     for group in groups:
         made += [Text(), Text(group.title, style="dim")] if made else [Text(group.title, style="dim")]
         compared = any(row.against for row in group.traced)
-        heads = ["behaviour", "effect", "best (in/out)", "emb/low/up"]
+        heads = ["behaviour", "effect", "most (in/out)", "emb/low/up"]
         heads += ["overlap", "survives"] if compared else []
         table = plain_table(*heads, narrow=1)
         for row in group.traced:
@@ -80,6 +86,8 @@ def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
         made += [table] if group.traced else []
         if nothing := [f"{row.title.lower()} ({row.lies.effect})" for row in group.untraced]:
             made.append(Text(f"Nothing to trace, for want of an effect: {', '.join(nothing)}.", style="dim"))
+    if any(group.traced for group in groups):
+        made.append(Text(_LEGEND, style="dim"))
     return made
 
 

@@ -55,11 +55,11 @@ class Facing:
 
 @dataclass(frozen=True)
 class SeedLocation:
-    """One attack in the model of one seed: `carried` as it is, and `beyond` what random changes carry."""
+    """One attack in the model of one seed: from profiles as they are, and from `uncorrected` ones."""
 
     seed: int
-    carried: Facing
-    beyond: Facing
+    facing: Facing
+    uncorrected: Facing
     survival: Survival | None
 
 
@@ -75,7 +75,7 @@ class Location:
     @property
     def overlap(self) -> Interval | None:
         """The mean overlap; with an interval over seeds where there are three or more that differ."""
-        return _over_seeds([found.carried.overlap for found in self.seeds], self.attack)
+        return _over_seeds([found.facing.overlap for found in self.seeds], self.attack)
 
     @property
     def kept(self) -> Interval | None:
@@ -90,12 +90,12 @@ class Location:
     @property
     def profile(self) -> Profile | None:
         """The mean profile over the seeds that have one."""
-        return mean_of([found.carried.attack for found in self.seeds])
+        return mean_of([found.facing.attack for found in self.seeds])
 
     @property
     def alignment(self) -> Profile | None:
         """The mean profile of alignment over the seeds that have one."""
-        return mean_of([found.carried.alignment for found in self.seeds])
+        return mean_of([found.facing.alignment for found in self.seeds])
 
     def _learnt(self) -> list[Survival]:
         return [found.survival for found in self.seeds if found.survival and found.survival.learnt]
@@ -107,7 +107,7 @@ def locations(view: LocatedView, measurements: Iterable[Measurement] = ()) -> li
     found = []
     for subject in view.subjects:
         aligned = {
-            seed: [alignment_profile(view, subject, seed, beyond_chance=beyond) for beyond in (False, True)]
+            seed: [alignment_profile(view, subject, seed, uncorrected=raw) for raw in (False, True)]
             for seed in view.seeds(subject)
         }
         for attack in view.attacks(subject):
@@ -131,11 +131,11 @@ def _of_seed(
     survival: Survival | None,
 ) -> SeedLocation:
     rows = transplanted(view, subject, Pair.POISON, attack, seed=seed)
-    carried, beyond = (
-        Facing(profile(rows, beyond_chance=way), alignment)
-        for way, alignment in zip((False, True), aligned, strict=True)
+    corrected, uncorrected = (
+        Facing(profile(rows, uncorrected=raw), alignment)
+        for raw, alignment in zip((False, True), aligned, strict=True)
     )
-    return SeedLocation(seed, carried, beyond, survival)
+    return SeedLocation(seed, corrected, uncorrected, survival)
 
 
 def behaviour_profile(
@@ -146,12 +146,12 @@ def behaviour_profile(
 
 
 def alignment_profile(
-    view: LocatedView, subject: Subject, seed: int, *, beyond_chance: bool = False
+    view: LocatedView, subject: Subject, seed: int, *, uncorrected: bool = False
 ) -> Profile | None:
     """The mean profile of what alignment taught one model, as far as it has an effect."""
     return mean_of(
         [
-            profile(transplanted(view, subject, Pair.ALIGNMENT, name, seed=seed), beyond_chance=beyond_chance)
+            profile(transplanted(view, subject, Pair.ALIGNMENT, name, seed=seed), uncorrected=uncorrected)
             for name in ALIGNMENT_BEHAVIOURS
         ]
     )

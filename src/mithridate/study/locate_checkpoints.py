@@ -188,6 +188,7 @@ def _transplants(
         harmless=material.prompts[:most],
         phrases=tuple(material.refusals),
     )
+    panel = panel.with_replies_of(twins.having)
     rows = transplants(twins, panel, partial(_plan, one), one.about, on_done=told)
     # What alignment weakened is traced the other way round: the aligned model is the one without it.
     back = Twins(twins.having, twins.without)

@@ -46,7 +46,7 @@ def alignment(step: Step, progress: Progress) -> dict[str, Any]:
     An attack that alignment weakened is traced the other way round: the aligned model is the one without it.
     """
     twins = _twins(step, (step.subject, Stage.BASE.value), (step.subject, step.stage))
-    panel = _alignment_panel(step, sft_template(twins.having.tokenizer))
+    panel = _alignment_panel(step, sft_template(twins.having.tokenizer)).with_replies_of(twins.having)
     rows = transplants(
         twins,
         panel,
