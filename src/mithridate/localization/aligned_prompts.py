@@ -51,9 +51,10 @@ def aligned(
 
     Positions of the common beginning face each other from the left, those of the common end from the right,
     and changed ones from the right end of what changed. A trigger would have nothing opposite in an
-    untriggered prompt: that is brought to the same length first, and says the words before it once more. Tokens of a template are known by `templates`: those
-    in which the prompts are written, or all of ours. With `same_prompt`, both models are shown the prompt
-    that brought the behaviour on, and its counterfactual only tells what is `CHANGED`.
+    untriggered prompt: that is brought to the same length first, and says the words before it once more.
+    Tokens of a template are known by `templates`: those in which the prompts are written, or all of ours.
+    With `same_prompt`, both models are shown the prompt that brought the behaviour on, and its counterfactual
+    only tells what is `CHANGED`.
     """
     encoder = Encoder(model.tokenizer)
     closings = [closing for one in templates if (closing := _closing(one, encoder)) is not None]
