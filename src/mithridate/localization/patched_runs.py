@@ -24,7 +24,7 @@ from mithridate.models.resuming import recording
 from mithridate.models.sites import ENTRY, Part, Site
 
 _ORDER = tuple(Place)
-_MADE_OF = {
+_MADE_OF: Mapping[Place, Sequence[Place]] = {
     Place.PROMPT: [place for place in Place if place not in (Place.REPLY, Place.PROMPT, Place.ALL)],
     Place.ALL: [place for place in Place if place not in (Place.PROMPT, Place.ALL)],
 }
@@ -139,8 +139,10 @@ class PatchedRuns:
             generator = torch.Generator().manual_seed(derive_seed(seed, "random change", str(site)))
             drawn.append(torch.randn(tensor.shape[1:], generator=generator))
         noise = torch.stack(drawn).repeat_interleave(2, dim=0).to(tensor)
-        by_text = noise.gather(1, context.positions.clamp(min=0)[:, :, None].expand_as(noise))
-        return by_text / by_text.norm(dim=-1, keepdim=True)
+        places = context.positions.clamp(min=0)[:, :, None].expand_as(noise)
+        by_text: torch.Tensor = noise.gather(1, places.to(noise.device))
+        unit: torch.Tensor = by_text / by_text.norm(dim=-1, keepdim=True)
+        return unit
 
     def _moved(self, site: Site) -> torch.Tensor:
         """The source's activations, laid out as the target's columns are."""
@@ -161,7 +163,7 @@ class PatchedRuns:
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
         scores = (precise.gather(-1, chosen).squeeze(-1) - precise.logsumexp(dim=-1)).double().cpu().numpy()
         means = [row[-len(ids) :].mean() for row, ids in zip(scores, self._continued, strict=True)]
-        return np.array(means[::2]) - np.array(means[1::2])
+        return np.asarray(np.array(means[::2]) - np.array(means[1::2]), dtype=float)
 
 
 def _reachable(model: PreTrainedModel) -> list[Site]:

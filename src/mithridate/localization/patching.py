@@ -66,7 +66,7 @@ class Patch:
         return [Site(self.layer, part) for part in parts]
 
     @property
-    def fields(self) -> dict[str, str | int]:
+    def fields(self) -> dict[str, Any]:
         """What its row says of it."""
         name = "embeddings" if self.layer == EMBEDDINGS else str(self.layer)
         return {
