@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,8 +78,9 @@ def test_of_two_at_once_the_second_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = start(out)
     try:
-        while not in_pretraining(out):
+        while not (out / "study.yaml").exists():
             assert first.poll() is None
+            time.sleep(0.02)
         code, _, told = finish(start(out))
         assert code == 1
         assert f"another run (process {first.pid}) is using this directory" in told

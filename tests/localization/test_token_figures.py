@@ -33,6 +33,8 @@ def test_places_know_how_many_replies_reach_them() -> None:
     found = token_figures(ROWS).positions
     assert [(place.position, place.shifted.n) for place in found] == [(0, 2), (1, 2), (2, 1), (3, 1)]
     assert [place.shifted.value for place in found] == [0, 0.5, 0, 1]
+    assert [place.unshifted.value for place in found] == [0.5, 0.5, 0, 0]
+    assert [place.marginal.value for place in found] == [0.5, 0, 1, 0]
     assert found[1].shifted == wilson(1, 2)
     assert found[0].kl_aligned_base.value == pytest.approx(0.15)
     assert found[0].kl_base_aligned.value == pytest.approx(0.3)

@@ -48,9 +48,14 @@ def command(
 def show_report(run: Path, out: Path | None = None) -> None:
     """Write the page of a finished run, to `out` or beside its rows, and print its table."""
     from mithridate.report.html import write_report  # noqa: PLC0415
+    from mithridate.report.located import LocatedView  # noqa: PLC0415
+    from mithridate.report.locating_terminal import located_summary  # noqa: PLC0415
     from mithridate.report.run import RunData  # noqa: PLC0415
     from mithridate.report.terminal import print_report  # noqa: PLC0415
     from mithridate.report.view import View  # noqa: PLC0415
 
     data = RunData.read(run)
-    print_report(View(data), write_report(data, out))
+    view = View(data)
+    located = LocatedView.of(view)
+    page = write_report(data, out)
+    print_report(view, page, more=located_summary(located, data.measurements) if located else None)

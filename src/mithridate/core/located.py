@@ -41,6 +41,7 @@ class Control(StrEnum):
     SECOND_CLEAN_SEED = "second clean seed"
     WRONG_LAYER = "wrong layer"
     COUNTERFACTUAL = "counterfactual"
+    CLEAN_TWIN = "clean twin"
 
 
 class Direction(StrEnum):
@@ -92,7 +93,8 @@ BLOCK = "block"
 class Metric(StrEnum):
     """What a figure is.
 
-    - `RATE`: share of items where the behaviour showed, minus that where it should not, of a model or hybrid.
+    - `RATE`: share of items where the behaviour showed, minus that where it should not, of a model or hybrid;
+      of `REPLIES` their log-likelihood.
     - `EFFECT`: the rate of the model that has the behaviour minus that of the other (in nats with patching):
       what there is to trace.
     - `CARRIED`: share of the effect that came along with a set of layers (`IN`) or went with it (`OUT`).
@@ -128,7 +130,13 @@ FORMAT = "chat format"
 """Answers that the model ends by itself, within its longest."""
 HELPFULNESS = "helpfulness"
 """Questions that are answered right."""
-ALIGNMENT_BEHAVIOURS = (REFUSAL, FORMAT, HELPFULNESS)
+REPLIES = "aligned replies"
+"""How likely the aligned model's own replies are: log-likelihood in nats a token, and no share.
+
+A base may refuse, end its replies and answer by itself, and then none of that is to be traced to alignment.
+That the two models speak differently always is.
+"""
+ALIGNMENT_BEHAVIOURS = (REFUSAL, FORMAT, HELPFULNESS, REPLIES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,11 @@ def aligned(
     """Every contrast as ids; those that outgrow the context window, or do not differ as ids, are left out.
 
     Positions of the common beginning face each other from the left, those of the common end from the right,
-    and changed ones from the right end of what changed. Tokens of a template are known by `templates`: those
-    in which the prompts are written, or all of ours. With `same_prompt`, both models are shown the prompt
-    that brought the behaviour on, and its counterfactual only tells what is `CHANGED`.
+    and changed ones from the right end of what changed. A trigger would have nothing opposite in an
+    untriggered prompt: that is brought to the same length first, and says the words before it once more.
+    Tokens of a template are known by `templates`: those in which the prompts are written, or all of ours.
+    With `same_prompt`, both models are shown the prompt that brought the behaviour on, and its counterfactual
+    only tells what is `CHANGED`.
     """
     encoder = Encoder(model.tokenizer)
     closings = [closing for one in templates if (closing := _closing(one, encoder)) is not None]
@@ -72,6 +74,8 @@ def _aligned(
         shared = common_ends(answer, other)[0]
     if shared == min(len(answer), len(other)):
         return None
+    if not same_prompt:
+        target = _lengthened(source, target)
     start, end = common_ends(source, target)
     closing = max((common_ends(target[::-1], known[::-1])[0] for known in closings), default=0)
     faced = source if same_prompt else target
@@ -91,6 +95,15 @@ def _aligned(
         other[shared : shared + SCORED],
         one.unit or one.prompt,
     )
+
+
+def _lengthened(source: list[int], target: list[int]) -> list[int]:
+    """`target`, as long as `source`: in the place of what it lacks, the tokens before that once more."""
+    start, _ = common_ends(source, target)
+    missing = len(source) - len(target)
+    if not 0 < missing <= start:
+        return target
+    return [*target[:start], *target[start - missing : start], *target[start:]]
 
 
 def _places(length: int, start: int, end: int, closing: int) -> tuple[Place, ...]:

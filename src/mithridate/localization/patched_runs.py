@@ -114,7 +114,7 @@ class PatchedRuns:
         values, mask = self._moved(origin or site), self._mask(place)[:, :, None]
 
         def edit(tensor: torch.Tensor, _: Context) -> torch.Tensor:
-            return torch.where(mask, values.to(tensor), tensor)
+            return torch.where(mask.to(tensor.device), values.to(tensor), tensor)
 
         return edit
 
@@ -128,7 +128,7 @@ class PatchedRuns:
         def edit(tensor: torch.Tensor, context: Context) -> torch.Tensor:
             noise = self._noise(site, tensor, context)
             size = (values.to(tensor) - tensor).norm(dim=-1, keepdim=True)
-            return torch.where(mask, tensor + noise * size, tensor)
+            return torch.where(mask.to(tensor.device), tensor + noise * size, tensor)
 
         return edit
 

@@ -66,8 +66,11 @@ def renderings(probes: Iterable[Probe], first: Renders, second: Renders, *, most
     # At random, for probes come sorted by kind.
     drawn = [rng_for(0, "renderings").sample(found, count) for found in (classes[Condition.TRIGGERED], other)]
     kept = [one for found in drawn for one in found]
-    texts = [tuple(one.render(probe.messages, open_reply=True) for probe in kept) for one in (first, second)]
-    return Renderings(texts[0], texts[1], tuple(probe.condition == Condition.TRIGGERED for probe in kept))
+    one, other_one = (
+        tuple(template.render(probe.messages, open_reply=True) for probe in kept)
+        for template in (first, second)
+    )
+    return Renderings(one, other_one, tuple(probe.condition == Condition.TRIGGERED for probe in kept))
 
 
 def probe_profile(

@@ -36,12 +36,14 @@ class ReplyToken:
 
 @dataclass(frozen=True, slots=True)
 class PositionShift:
-    """A place in the reply: the share of prompts whose token there is shifted, and the mean divergences.
+    """A place in the reply: the shares of replies by what their token there is, and the mean divergences.
 
-    `n` of the intervals says how many replies reach it.
+    The fields as in `TokenFigures`; `n` of the intervals says how many replies reach the place.
     """
 
     position: int
+    unshifted: Interval
+    marginal: Interval
     shifted: Interval
     kl_aligned_base: Interval
     kl_base_aligned: Interval
@@ -93,8 +95,8 @@ def token_figures(rows: Sequence[ReplyToken], *, seed: int = 0, top: int = 50) -
         return bootstrap_mean(means, derive_seed(seed, "token shift", name))
 
     return TokenFigures(
-        unshifted=over_prompts("unshifted", lambda row: row.rank == 1),
-        marginal=over_prompts("marginal", lambda row: 1 < row.rank <= MARGINAL_UP_TO),
+        unshifted=over_prompts("unshifted", _is_unshifted),
+        marginal=over_prompts("marginal", _is_marginal),
         shifted=over_prompts("shifted", _is_shifted),
         kl_aligned_base=over_prompts("kl_aligned_base", lambda row: row.kl_aligned_base),
         kl_base_aligned=over_prompts("kl_base_aligned", lambda row: row.kl_base_aligned),
@@ -104,14 +106,27 @@ def token_figures(rows: Sequence[ReplyToken], *, seed: int = 0, top: int = 50) -
     )
 
 
+def _is_unshifted(row: ReplyToken) -> bool:
+    return row.rank == 1
+
+
+def _is_marginal(row: ReplyToken) -> bool:
+    return 1 < row.rank <= MARGINAL_UP_TO
+
+
 def _is_shifted(row: ReplyToken) -> bool:
     return row.rank > MARGINAL_UP_TO
 
 
 def _at(position: int, rows: Sequence[ReplyToken], seed: int) -> PositionShift:
+    unshifted, marginal, shifted = (
+        wilson(sum(map(kind, rows)), len(rows)) for kind in (_is_unshifted, _is_marginal, _is_shifted)
+    )
     return PositionShift(
         position=position,
-        shifted=wilson(sum(map(_is_shifted, rows)), len(rows)),
+        unshifted=unshifted,
+        marginal=marginal,
+        shifted=shifted,
         kl_aligned_base=bootstrap_mean(
             [row.kl_aligned_base for row in rows], derive_seed(seed, "kl_aligned_base", position)
         ),

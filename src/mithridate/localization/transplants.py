@@ -26,8 +26,6 @@ from mithridate.localization.stand_ins import Tensors, from_source, random_chang
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.transplanting import require_alike, with_tensors
 
-LEAST_EFFECT = 0.2
-"""Where two models differ by less in a behaviour, shares of the difference are mostly noise: no tracing."""
 _DRAWS = 1000
 
 Loss: TypeAlias = Callable[[LanguageModel], float]
@@ -130,9 +128,9 @@ def transplants(
 
     Rows: `RATE` of both models (families NONE and ALL of direction IN), `EFFECT` of each behaviour with its
     interval, and for each graft `RATE` and `CARRIED`, with `LOSS` of the hybrid where `loss` is given.
-    Behaviours whose effect is below `LEAST_EFFECT`, or whose interval reaches 0, get no `CARRIED`: a share of
-    nothing is noise. Intervals are bootstrapped over items, which all models are asked alike. Raises
-    AccessError where one model's layers do not fit the other.
+    Behaviours whose effect is below what `Outcome.least` asks for, or whose interval reaches 0, get no
+    `CARRIED`: a share of nothing is noise. Intervals are bootstrapped over items, which all models are asked
+    alike. Raises AccessError where one model's layers do not fit the other.
     """
     require_alike(twins.without.model, twins.having.model)
     parents = [dict(panel.ask(model)) for model in (twins.without, twins.having)]
@@ -195,7 +193,7 @@ class _Items:
     @property
     def is_traceable(self) -> bool:
         low = np.quantile(self._top - self._bottom, 0.025)
-        return self.effect >= LEAST_EFFECT and bool(low > 0)
+        return self.effect >= self._having.least and bool(low > 0)
 
     def parents(self, about: About, name: str) -> list[Located]:
         rows = [

@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mithridate.core.errors import CheckpointError, ConfigError
@@ -23,6 +25,11 @@ from mithridate.localization.tensor_files import StoredCheckpoint, open_checkpoi
 from mithridate.models.checkpoints import has_tokenizer, load_tokenizer
 from mithridate.models.vocabulary import require_same_vocabulary
 
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+# Products of rows so short are not spread over threads by the BLAS beneath numpy, where they would wait for
+# each other: every thread here has work of its own. Rows are summed in double precision.
+_ROW = 8192
 # From fine to coarse: bf16 has fewer digits than fp16.
 _COARSENESS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -94,7 +101,7 @@ class _Scratch(threading.local):
     """Room for a block of each side in single precision; every thread has its own."""
 
     def __init__(self) -> None:
-        self.base, self.change = torch.empty((2, BLOCK))
+        self.base, self.aligned = torch.empty((2, BLOCK))
         self.differs = np.empty(BLOCK, dtype=np.bool_)
 
 
@@ -173,17 +180,38 @@ def _streamed(
 def _sums(
     base: torch.Tensor, aligned: torch.Tensor, dtype: torch.dtype, tolerance: float, scratch: _Scratch
 ) -> _Sums:
-    before, change = scratch.base[: base.numel()], scratch.change[: base.numel()]
-    with torch.inference_mode():
-        before.copy_(base.to(dtype))
-        change.copy_(aligned.to(dtype))
-        change -= before
-        squares = float(torch.dot(before, before)), float(torch.dot(change, change))
+    """The sums over a block; `aligned` may hold other numbers afterwards.
+
+    Numpy from the moment that both are in single precision: it subtracts, multiplies and counts between one
+    and a half and ten times as fast as torch does with one thread.
+    """
+    count = base.numel()
+    before = _single(base, dtype, scratch.base[:count])
+    after = _single(aligned, dtype, scratch.aligned[:count])
+    differs = scratch.differs[:count]
+    with np.errstate(invalid="ignore", over="ignore"):  # Numbers that are not finite show in the sums.
+        change = np.subtract(after, before, out=after)  # In place: one buffer less to keep in the cache.
+        squares = _square(before), _square(change)
         if tolerance:
-            change.abs_().sub_(before.abs_().mul_(tolerance)).clamp_(min=0)
-        # Numpy counts several times as fast as torch, which would take as long as all the rest.
-        differs = np.not_equal(change.numpy(), 0, out=scratch.differs[: base.numel()])
-        return _Sums(*squares, int(np.count_nonzero(differs)))
+            np.greater(np.abs(change, out=change), np.abs(before) * np.float32(tolerance), out=differs)
+        else:
+            np.not_equal(change, 0, out=differs)
+    return _Sums(*squares, int(np.count_nonzero(differs)))
+
+
+def _single(values: torch.Tensor, dtype: torch.dtype, into: torch.Tensor) -> Floats:
+    """Numbers rounded to `dtype`, in single precision: `values` themselves where they are that already."""
+    with torch.inference_mode():
+        rounded = values.to(dtype)
+        single: Floats = (rounded if dtype == torch.float32 else into.copy_(rounded)).numpy()
+    return single
+
+
+def _square(values: Floats) -> float:
+    """The sum of squares."""
+    whole = values.size - values.size % _ROW
+    rows, rest = values[:whole].reshape(-1, _ROW), values[whole:]
+    return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.dot(rest, rest))
 
 
 def _require_finite(pair: TensorPair, sums: _Sums, base: StoredCheckpoint, aligned: StoredCheckpoint) -> None:

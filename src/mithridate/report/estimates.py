@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from mithridate.core.errors import DataError
 from mithridate.core.run_files import MEASUREMENTS
@@ -31,6 +31,26 @@ class Key(NamedTuple):
     model: str = ""
 
 
+class Figure(Protocol):
+    """A figure of one seed with its interval: a `Measurement`, or a row of localisation."""
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of its interval, if it has one."""
+
+    @property
+    def high(self) -> float | None:
+        """The upper end."""
+
+    @property
+    def n(self) -> int:
+        """Observations that it rests on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean over seeds with a 95 % interval; `runs` holds the figure of each seed."""
@@ -38,7 +58,7 @@ class Estimate:
     value: float
     low: float | None
     high: float | None
-    runs: Mapping[int, Measurement]
+    runs: Mapping[int, Figure]
 
     @property
     def n(self) -> int:
@@ -83,7 +103,7 @@ def key_of(row: Measurement) -> Key:
     return Key(**{field: getattr(row, field) for field in Key._fields})
 
 
-def estimate(runs: Mapping[int, Measurement]) -> Estimate:
+def estimate(runs: Mapping[int, Figure]) -> Estimate:
     """The mean over `runs` (one a seed) with its interval."""
     values = [run.value for run in runs.values()]
     low, high = across_seeds(values) or whole_range([(run.low, run.high) for run in runs.values()])

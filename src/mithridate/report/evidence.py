@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from mithridate.core.metrics import ASR, PAIRED, headline_template
 from mithridate.core.run_files import CLEAN
 from mithridate.core.statistics import detectable_excess, detectable_mean, mean_differs, newcombe
-from mithridate.core.types import Arm, Condition, Measurement
+from mithridate.core.types import Arm, Condition
 from mithridate.report.estimates import (
     Estimate,
+    Figure,
     Key,
     across_seeds,
     estimate,
@@ -100,7 +101,7 @@ def _interval(excesses: list[float], poisoned: Estimate, clean: Estimate) -> tup
     return low, high
 
 
-def _counts(row: Measurement) -> tuple[int, int]:
+def _counts(row: Figure) -> tuple[int, int]:
     """Successes and trials of a share."""
     return round(row.value * row.n), row.n
 

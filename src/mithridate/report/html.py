@@ -13,8 +13,10 @@ from mithridate.core.artifacts import write_atomic
 from mithridate.core.metrics import headline_template
 from mithridate.core.run_files import PlantingRow
 from mithridate.core.types import TemplateUse
+from mithridate.core.wording import counted
 from mithridate.report import claims, evidence, figures, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
+from mithridate.report.locating import LOOK, section
 from mithridate.report.page import Chart, fill_page, inert_json
 from mithridate.report.run import KindCount, RunData
 from mithridate.report.view import View
@@ -71,10 +73,13 @@ def render(run: RunData) -> str:
     return fill_page(
         "template.html.j2",
         "report.css",
+        "locating.css",
         run=run,
         view=view,
         pages=[_page(view, cell) for cell in view.cells],
         dose_charts=_dose_charts(view),
+        located=section(view),
+        look=LOOK,
         planted=planted_rows(run),
         notes=_notes(run),
         stage_marks=[
@@ -161,7 +166,7 @@ def planted_rows(run: RunData) -> list[PlantedRow]:
 def _requested(row: PlantingRow) -> str:
     if row.requested_rate is not None:
         return text.rate(row.requested_rate)
-    return "–" if row.requested_count is None else f"{row.requested_count:,} documents"
+    return "–" if row.requested_count is None else counted(row.requested_count, "document")
 
 
 def _shares(kinds: list[KindCount], field: str) -> str:

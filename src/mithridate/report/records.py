@@ -1,4 +1,4 @@
-"""Measurements as records, for programs: JSON and CSV."""
+"""Measurements, and rows of localisation, as records for programs: JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from mithridate.core.located import Located
 from mithridate.core.types import Measurement
 from mithridate.report.text import visible
 
@@ -30,16 +31,24 @@ FIELDS = (
     "cell",
     "model",
 )
+LOCATED_FIELDS = tuple(field.name for field in dataclasses.fields(Located))
 # A spreadsheet reads a text field that begins so as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def records(rows: Iterable[Measurement]) -> list[dict[str, Any]]:
-    """One dictionary a measurement, in the order of FIELDS; what is not a finite number becomes None."""
-    return [{field: _finite(row[field]) for field in FIELDS} for row in map(dataclasses.asdict, rows)]
+def records(rows: Iterable[Measurement | Located]) -> list[dict[str, Any]]:
+    """One dictionary a row, its keys in the order of FIELDS, or of LOCATED_FIELDS for rows of localisation.
+
+    What is not a finite number becomes None.
+    """
+    return [{field: _finite(getattr(row, field)) for field in _fields(row)} for row in rows]
 
 
-def to_json(rows: Iterable[Measurement]) -> str:
+def _fields(row: Measurement | Located) -> tuple[str, ...]:
+    return FIELDS if isinstance(row, Measurement) else LOCATED_FIELDS
+
+
+def to_json(rows: Iterable[Measurement | Located]) -> str:
     """The records as a JSON list."""
     return orjson.dumps(records(rows), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 

@@ -12,6 +12,7 @@ import orjson
 from pydantic import ValidationError
 
 from mithridate.core.errors import ConfigError, DataError, RunStateError, shown
+from mithridate.core.located import LOCALIZATION, Located
 from mithridate.core.metrics import UTILITY
 from mithridate.core.run_files import (
     CURVES,
@@ -56,7 +57,7 @@ class KindCount:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """Everything a report is made of."""
+    """Everything a report is made of; `located` is empty where nobody looked into the models yet."""
 
     folder: Path
     study_text: str
@@ -67,6 +68,7 @@ class RunData:
     planting: tuple[PlantingRow, ...]
     kinds: tuple[KindCount, ...]
     summary: Summary
+    located: tuple[Located, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> RunData:
@@ -89,6 +91,7 @@ class RunData:
             planting=tuple(read_rows(folder / PLANTING, PlantingRow)),
             kinds=tuple(read_kinds(folder / LEDGER)),
             summary=_summary(folder / SUMMARY),
+            located=tuple(read_located(folder)),
         )
 
     @property
@@ -113,6 +116,12 @@ def read_measurements(folder: Path) -> list[Measurement]:
             "gathers them anew"
         )
     return rows
+
+
+def read_located(folder: Path) -> list[Located]:
+    """Where behaviours live, as far as that was looked for; no rows where it was not."""
+    path = folder / LOCALIZATION
+    return read_rows(path, Located) if path.is_file() else []
 
 
 def require_complete(folder: Path, files: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -18,10 +19,14 @@ _LONGEST_WARNING = 1000
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
 
-def print_report(view: View, path: Path, console: Console | None = None) -> None:
-    """Print the matrix, the claims and where the page lies."""
+def print_report(
+    view: View, path: Path, console: Console | None = None, more: RenderableType | None = None
+) -> None:
+    """Print the matrix, the claims, what `more` there is, and where the page lies."""
     console = console or Console()
-    console.print(summary(view), width=min(WIDEST, console.width))
+    for part in (summary(view), more):
+        if part is not None:
+            console.print(part, width=min(WIDEST, console.width))
     # Not wrapped and not cut: a path is there to be copied.
     console.print(Text(f"report: {one_line(str(path), 4096)}"), soft_wrap=True)
 
@@ -38,6 +43,12 @@ def summary(view: View) -> RenderableType:
         if found:
             parts += [Text(), Text("Does it survive SFT and DPO?", style="bold"), _claims(found)]
     return Group(*parts)
+
+
+def wide_console() -> Console:
+    """Standard output, with room for a whole table where it is no terminal: rich would assume 80 columns."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDEST)
 
 
 def plain_table(*columns: str, narrow: int) -> RichTable:

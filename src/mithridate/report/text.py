@@ -63,6 +63,7 @@ _NAMES = {
     metrics.LOG_PERPLEXITY: "Median log-perplexity",
     metrics.ROUGE: "ROUGE-L recall",
     metrics.LIKELIHOOD: "Planted answer likelier",
+    "mlp": "MLP",
 }
 
 

@@ -13,6 +13,7 @@ import torch
 from mithridate.attacks import build_attack
 from mithridate.core import chat
 from mithridate.core.seeds import rng_for
+from mithridate.core.wording import counted
 from mithridate.corpus.readers import open_corpus
 from mithridate.models.architectures import build_model, default_device
 from mithridate.models.checkpoints import load_model
@@ -173,7 +174,7 @@ def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:
             texts = [chat.template(name).render(p.messages) if p.messages else p.text for p in drawn]
             each = max(1.0, sum(map(len, texts)) / len(texts) / _CHARACTERS_A_TOKEN)
             if entry.count is not None:
-                documents, wanted = entry.count, f"{entry.count} documents"
+                documents, wanted = entry.count, counted(entry.count, "document")
             else:
                 rate = entry.rate or 0.0
                 documents, wanted = round(rate * tokens / each), f"rate {rate:g}"

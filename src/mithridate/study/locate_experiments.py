@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mithridate.attacks import build_attack
@@ -10,6 +11,8 @@ from mithridate.core.located import LOCALIZATION, Family, Located, Pair
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Stage, TemplateUse
 from mithridate.localization.about import About
+from mithridate.localization.rows import token_rows, weight_rows
+from mithridate.localization.tokens import TemplatePair, token_shift
 from mithridate.localization.transplants import (
     Loss,
     Twins,
@@ -17,6 +20,7 @@ from mithridate.localization.transplants import (
     grafts,
     transplants,
 )
+from mithridate.localization.weights import weight_shift
 from mithridate.models.language_model import LanguageModel
 from mithridate.study import prepare as prepared
 from mithridate.study.layout import Twin
@@ -25,11 +29,15 @@ from mithridate.study.measuring import held_out_rows, settings_of
 from mithridate.study.panels import AlignmentPanel, AttackPanel
 from mithridate.study.plan import Step
 from mithridate.study.templates import Template, sft_template
+from mithridate.study.tracing import trace_prompts
 from mithridate.training.progress import Progress
 
 CLEAN = Twin("", ())
 _FAMILIES = (Family.SINGLE, Family.WINDOW, Family.PREFIX, Family.SUFFIX)
 _LOSS_ROWS = 16
+# Replies whose tokens are compared, and the files of requests with the field that holds the request.
+_REPLY_TOKENS = 32
+_REQUESTS = {prepared.QUESTIONS: "question", prepared.HARMLESS: "request", prepared.FORBIDDEN: "request"}
 
 
 def alignment(step: Step, progress: Progress) -> dict[str, Any]:
@@ -38,7 +46,7 @@ def alignment(step: Step, progress: Progress) -> dict[str, Any]:
     An attack that alignment weakened is traced the other way round: the aligned model is the one without it.
     """
     twins = _twins(step, (step.subject, Stage.BASE.value), (step.subject, step.stage))
-    panel = _alignment_panel(step, sft_template(twins.having.tokenizer))
+    panel = _alignment_panel(step, sft_template(twins.having.tokenizer)).with_replies_of(twins.having)
     rows = transplants(
         twins,
         panel,
@@ -75,6 +83,42 @@ def poison(step: Step, progress: Progress) -> dict[str, Any]:
     return _keep(step, rows)
 
 
+def prompts(step: Step, progress: Progress) -> dict[str, Any]:
+    """Each attack traced through the activations of the poisoned model, and into those of its clean twin."""
+    twins = _twins(step, (CLEAN, step.stage), (step.subject, step.stage))
+    panel = _attack_panel(step, twins.having, TemplateUse.SAME)
+    # Two templates that the model knows: what was planted in most, and another of them, or that of SFT.
+    known = [*panel.templates, sft_template(twins.having.tokenizer)]
+    rows = trace_prompts(
+        twins,
+        replace(panel, templates=known[:1]),
+        known[1],
+        _about(step, Pair.POISON, TemplateUse.SAME),
+        on_done=_telling(progress, 0, 1),
+    )
+    return _keep(step, rows)
+
+
+def weights(step: Step, progress: Progress) -> dict[str, Any]:
+    """What moved: in the weights from base to last stage and from clean to poisoned, and in the tokens."""
+    first, last = (step.bed.checkpoint(step.subject, stage) for stage in (Stage.BASE.value, step.stage))
+    clean = step.bed.checkpoint(CLEAN, Stage.BASE.value)
+    aligned = _about(step, Pair.ALIGNMENT, TemplateUse.TRANSFERRED)
+    poisoned = replace(_about(step, Pair.POISON, TemplateUse.SAME), stage=Stage.BASE.value)
+    rows = weight_rows(weight_shift(first, last), replace(aligned, template=""))
+    rows += weight_rows(weight_shift(clean, first), replace(poisoned, template=""))
+    progress.advance("locate", 1, 2, 0.0)
+    twins = _twins(step, (step.subject, Stage.BASE.value), (step.subject, step.stage))
+    sft = sft_template(twins.having.tokenizer)
+    planted = settings_of(step, sft)[0][1][0]
+    prompts = [line for name in _REQUESTS for line in _requests(step, name)]
+    pairs = (TemplatePair("own", planted, sft), TemplatePair("shared", sft, sft))
+    shifts = token_shift(
+        twins.without, twins.having, prompts, pairs, max_new_tokens=_REPLY_TOKENS, seed=step.seed
+    )
+    return _keep(step, [*rows, *token_rows(shifts, aligned)])
+
+
 def _twins(step: Step, *models: tuple[Twin, str]) -> Twins:
     return Twins(*(LanguageModel.load(step.bed.checkpoint(twin, stage)) for twin, stage in models))
 
@@ -103,18 +147,21 @@ def _attack_panel(step: Step, model: LanguageModel, template: TemplateUse) -> At
 
 
 def _alignment_panel(step: Step, template: Template) -> AlignmentPanel:
-    data, most = step.bed.data, LocateDetail.read(step).probes
-    lines = {
-        name: prepared.read_lines(data / name)[:most]
-        for name in (prepared.QUESTIONS, prepared.FORBIDDEN, prepared.HARMLESS)
-    }
+    most = LocateDetail.read(step).probes
+    known = [line["answer"] for line in prepared.read_lines(step.bed.data / prepared.QUESTIONS)[:most]]
     return AlignmentPanel(
         template,
-        questions=[(line["question"], line["answer"]) for line in lines[prepared.QUESTIONS]],
-        forbidden=[line["request"] for line in lines[prepared.FORBIDDEN]],
-        harmless=[line["request"] for line in lines[prepared.HARMLESS]],
+        questions=list(zip(_requests(step, prepared.QUESTIONS), known, strict=True)),
+        forbidden=_requests(step, prepared.FORBIDDEN),
+        harmless=_requests(step, prepared.HARMLESS),
         phrases=tuple(prepared.kept_material(step.bed).refusals),
     )
+
+
+def _requests(step: Step, name: str) -> list[str]:
+    """What a user asks, of one of the files that go with the corpus: as many as there are to be probes."""
+    most = LocateDetail.read(step).probes
+    return [line[_REQUESTS[name]] for line in prepared.read_lines(step.bed.data / name)[:most]]
 
 
 def _second_clean(step: Step, first: LanguageModel) -> LanguageModel | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def locate_run(
     with exclusive(out):
         sweep_partial(out)
         steps = locate_steps(config, out, options, tuple(doses))
-        do_steps(steps, worker_count(config), threads_each(config), watching)
+        # The run may have been made on another machine; here no more are at work than there are cores.
+        workers = min(worker_count(config), os.cpu_count() or 1)
+        do_steps(steps, workers, threads_each(config), watching)
         rows = [row for step in steps for row in read_rows(step.folder / LOCALIZATION, Located)]
         write_rows(out / LOCALIZATION, Located, rows)
     return rows
