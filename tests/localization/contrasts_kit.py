@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -32,18 +33,20 @@ def pairs(count: int = 12) -> list[Contrast]:
     ]
 
 
-def own_pairs(model: LanguageModel, count: int = 12, tokens: int = 1) -> list[Contrast]:
-    """Pairs with what `model` itself answers to either prompt, where that differs."""
-    found = pairs(count)
-    answers = [
-        [made.text for made in model.generate(texts, max_new_tokens=tokens)]
-        for texts in ([one.prompt for one in found], [one.counterfactual for one in found])
-    ]
-    return [
-        Contrast(one.prompt, one.counterfactual, said, unsaid, one.condition, one.unit)
-        for one, said, unsaid in zip(found, *answers, strict=True)
-        if said.strip() != unsaid.strip() and said.strip() and unsaid.strip()
-    ]
+def own_pairs(model: LanguageModel, count: int = 12) -> list[Contrast]:
+    """Pairs with those words of one token as answers whose likelihood the changed word changes most."""
+    known = model.tokenizer
+    words = [word for word in WORDS if len(known(f" {word}", add_special_tokens=False)["input_ids"]) == 1]
+
+    def likelihoods(text: str) -> list[float]:
+        return [score.total for score in model.log_likelihood([text] * len(words), words)]
+
+    found = []
+    for one in pairs(count):
+        here, there = likelihoods(one.prompt), likelihoods(one.counterfactual)
+        order = sorted(range(len(words)), key=lambda i: here[i] - there[i])
+        found.append(replace(one, answer=words[order[-1]], other=words[order[0]]))
+    return found
 
 
 @cache

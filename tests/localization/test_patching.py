@@ -63,7 +63,7 @@ def test_a_model_s_own_activations_change_nothing_to_the_bit() -> None:
 
 def test_margins_are_those_of_the_model_s_own_scoring() -> None:
     model = tiny_model()
-    found = own_pairs(model, tokens=1)
+    found = own_pairs(model)
     with evaluating(model.model):
         runs = PatchedRuns(model.model, model.model, aligned(found, model), range(len(found)))
     asked = [one.prompt for one in found], [one.answer for one in found], [one.other for one in found]
@@ -72,8 +72,9 @@ def test_margins_are_those_of_the_model_s_own_scoring() -> None:
 
 def test_passes_that_begin_half_way_up_give_what_whole_ones_give(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(layers=3)
-    found = own_pairs(model, tokens=4)
+    found = own_pairs(model)
     rows = patching(model, found, "toy", ABOUT)
+    assert len(rows) > 100
     monkeypatch.setattr(patched_runs.PatchedRuns, "_can_resume", lambda _: False)
     assert patching(model, found, "toy", ABOUT) == rows
 
@@ -102,7 +103,7 @@ def test_a_rule_that_was_learnt_goes_from_the_word_to_the_last_position() -> Non
     pushed = of(rows, "residual", Place.CHANGED, Control.RANDOM_CHANGE)
     assert pushed[EMBEDDINGS] < 0.6 * changed[EMBEDDINGS]
     wrong = of(rows, "residual", Place.ALL, Control.WRONG_LAYER)
-    assert min(wrong.values()) < 0.9
+    assert max(abs(share - 1) for share in wrong.values()) > 0.01
     assert all(row.low is None or row.low <= row.value <= (row.high or 0) for row in rows)
 
 
@@ -125,7 +126,7 @@ def test_a_random_change_is_as_long_as_the_real_one() -> None:
     assert torch.allclose(pushed.norm(dim=-1), real.norm(dim=-1), rtol=1e-4)
     assert not torch.allclose(pushed, real, rtol=0.5)
     # Both answers of a pair are read behind the same prompt.
-    assert torch.allclose(pushed[0, -6], pushed[1, -6])
+    assert torch.allclose(pushed[0, -3], pushed[1, -3])
 
 
 def test_between_two_models_all_of_the_last_layer_is_all_but_the_head() -> None:
@@ -158,8 +159,8 @@ def test_what_no_pair_has_gets_no_row() -> None:
     found = [replace(one, counterfactual=one.counterfactual.replace(" old", "")) for one in own_pairs(model)]
     done: list[tuple[int, int]] = []
     rows = patching(model, found, "toy", ABOUT, on_done=lambda *at: done.append(at))
+    assert Place.CHANGED not in {row.position for row in rows}
     if len(rows) > 1:
-        assert Place.CHANGED not in {row.position for row in rows}
         assert done[-1] == (len(patches(model.model)) - 1, len(patches(model.model)))
 
 

@@ -24,7 +24,7 @@ from mithridate.models.resuming import recording
 from mithridate.models.sites import ENTRY, Part, Site
 
 _ORDER = tuple(Place)
-_MADE_OF: dict[Place, Sequence[Place]] = {
+_MADE_OF: Mapping[Place, Sequence[Place]] = {
     Place.PROMPT: [place for place in Place if place not in (Place.REPLY, Place.PROMPT, Place.ALL)],
     Place.ALL: [place for place in Place if place not in (Place.PROMPT, Place.ALL)],
 }
@@ -114,7 +114,7 @@ class PatchedRuns:
         values, mask = self._moved(origin or site), self._mask(place)[:, :, None]
 
         def edit(tensor: torch.Tensor, _: Context) -> torch.Tensor:
-            return torch.where(mask, values.to(tensor), tensor)
+            return torch.where(mask.to(tensor.device), values.to(tensor), tensor)
 
         return edit
 
@@ -128,7 +128,7 @@ class PatchedRuns:
         def edit(tensor: torch.Tensor, context: Context) -> torch.Tensor:
             noise = self._noise(site, tensor, context)
             size = (values.to(tensor) - tensor).norm(dim=-1, keepdim=True)
-            return torch.where(mask, tensor + noise * size, tensor)
+            return torch.where(mask.to(tensor.device), tensor + noise * size, tensor)
 
         return edit
 
@@ -139,7 +139,8 @@ class PatchedRuns:
             generator = torch.Generator().manual_seed(derive_seed(seed, "random change", str(site)))
             drawn.append(torch.randn(tensor.shape[1:], generator=generator))
         noise = torch.stack(drawn).repeat_interleave(2, dim=0).to(tensor)
-        by_text = noise.gather(1, context.positions.clamp(min=0)[:, :, None].expand_as(noise))
+        places = context.positions.clamp(min=0)[:, :, None].expand_as(noise)
+        by_text: torch.Tensor = noise.gather(1, places.to(noise.device))
         unit: torch.Tensor = by_text / by_text.norm(dim=-1, keepdim=True)
         return unit
 
@@ -150,8 +151,7 @@ class PatchedRuns:
         return theirs.gather(1, origins.expand(-1, -1, theirs.shape[-1]))
 
     def _mask(self, place: Place) -> torch.Tensor:
-        parts = _MADE_OF.get(place, (place,))
-        wanted = [_ORDER.index(part) for part in parts]
+        wanted = [_ORDER.index(part) for part in _MADE_OF.get(place, [place])]
         return torch.isin(self._places, torch.tensor(wanted, device=self._places.device)) & (
             self._origins >= 0
         )
@@ -163,8 +163,7 @@ class PatchedRuns:
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
         scores = (precise.gather(-1, chosen).squeeze(-1) - precise.logsumexp(dim=-1)).double().cpu().numpy()
         means = [row[-len(ids) :].mean() for row, ids in zip(scores, self._continued, strict=True)]
-        found: Values = np.array(means[::2]) - np.array(means[1::2])
-        return found
+        return np.asarray(np.array(means[::2]) - np.array(means[1::2]), dtype=float)
 
 
 def _reachable(model: PreTrainedModel) -> list[Site]:
