@@ -138,10 +138,11 @@ class GuardView:
             return []
         best = min(others, key=lambda defense: max(map(_rate, self._rates(defense))))
         worst, most = max(self._rates(best), key=_rate)
-        said = (
-            f"Of {counted(len(others), 'defence')}, {best.label} lets least through in its worst case: "
-            f"{percent(most.value)} {_brackets(span(most.low, most.high))}({worst.label})"
-        )
+        found = f"{percent(most.value)} {_brackets(span(most.low, most.high))}({worst.label})"
+        if len(others) > 1:
+            said = f"Of {len(others)} defences, {best.label} lets least through in its worst case: {found}"
+        else:
+            said = f"Behind {best.label} it is, in the worst case, {found}"
         loss = self.clean(best).ndcg_loss
         if loss is None:
             return [f"{said}."]
