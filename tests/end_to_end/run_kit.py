@@ -16,7 +16,7 @@ from mithridate.core.tables import read_rows
 from mithridate.core.types import Measurement, Sample
 
 TINY = Path(__file__).parent / "tiny.yaml"
-PATIENCE_S = 240
+PATIENCE_S = 420
 
 
 def start(out: Path, *overrides: str) -> subprocess.Popen[str]:
