@@ -73,7 +73,7 @@ def test_a_run_that_was_looked_into_shows_it(looked_into: Path) -> None:
     words = " ".join(Reader(page).words.split())
     assert '<a href="#located">Where it lives</a>' in page
     assert "What survives lies where alignment does not reach" in words
-    assert page.count('class="verdict supported"') == 2
+    assert page.count('class="verdict inconclusive"') >= 2
     # Three decimals of rho and p follow from the rows; that they are said at all is what matters here.
     assert re.search(r"Spearman's rho −0\.\d\d over 4 attacks and 5 seeds \(20 points\)", words)
     for heading in ("Layer by layer", "Layers together", "What moved", "In the prompt", "What can be read"):
