@@ -82,6 +82,25 @@ def replace(model: PreTrainedModel, edits: Mapping[Site, Edit]) -> Iterator[PreT
         yield model
 
 
+@contextmanager
+def map_everywhere(
+    model: PreTrainedModel, functions: Mapping[Site, Callable[[torch.Tensor], torch.Tensor]]
+) -> Iterator[PreTrainedModel]:
+    """Have what each function makes of its site take its place in the block, at every position alike.
+
+    As `replace`, for what depends on no position: nothing is learnt of a pass, padding is changed with the
+    rest, and nothing is checked but that the sites are there. So it costs little more than its functions, in
+    generation too. A function must return a tensor of the same shape, type and device, and leave what it is
+    given as it is. Raises AccessError for a site that the model does not have.
+    """
+    parts = parts_of(model)
+    writers = {site: parts.writer(site) for site in functions}
+    with ExitStack() as stack:
+        for site, function in functions.items():
+            _register(writers[site], function, stack)
+        yield model
+
+
 def _checked(made: torch.Tensor, was: torch.Tensor, site: Site) -> torch.Tensor:
     described = [(tuple(tensor.shape), tensor.dtype, tensor.device) for tensor in (made, was)]
     if described[0] != described[1]:
