@@ -29,7 +29,8 @@ def some_direction(model: LanguageModel, seed: int = 0) -> torch.Tensor:
 
 def state(model: LanguageModel) -> tuple[str, int, torch.Tensor]:
     """Weights, hooks and answers, to be compared with those of another time."""
-    return weights_hash(model.model), hooks_of(model.model), logits(model.model)
+    wrapped = sum("forward" in vars(module) for module in model.model.modules())
+    return weights_hash(model.model), hooks_of(model.model) + wrapped, logits(model.model)
 
 
 def same_state(before: tuple[str, int, torch.Tensor], after: tuple[str, int, torch.Tensor]) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from mithridate.core.errors import AccessError
 from mithridate.intervention.base import MadeFor, unit
@@ -109,16 +110,15 @@ class DirectionalAblation:
 
 def removing(direction: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """The function from x, of shape (..., width), to x - r r'x, where r is `direction` with the length 1."""
-    units: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
-    exact = unit(direction, "ablation")
+    exact = unit(direction, "ablation")[None]
+    units: dict[torch.device, torch.Tensor] = {}
 
     def remove(stream: torch.Tensor) -> torch.Tensor:
-        key = (stream.dtype, stream.device)
-        if key not in units:
-            units[key] = exact.to(stream)
-        one = units[key]
-        # One product and one fused step: with several of these a block, small models feel each operation.
-        return torch.addcmul(stream, (stream @ one)[..., None], one, value=-1)
+        one = units.get(stream.device)
+        if one is None or one.dtype != stream.dtype:
+            one = units[stream.device] = exact.to(stream)
+        # Two operations and no more: a small model, which has several of these in each block, feels them all.
+        return torch.addcmul(stream, functional.linear(stream, one), one, value=-1)
 
     return remove
 

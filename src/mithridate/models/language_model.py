@@ -104,6 +104,10 @@ class LanguageModel:
             for row, prompt, lost in zip(rows, encoded, dropped, strict=True)
         ]
 
+    def prompt_ids(self, prompts: Sequence[str]) -> list[list[int]]:
+        """The ids of each prompt as `generate` begins with them, however long it is."""
+        return [prompt.ids for prompt in self._encoder.prompts(prompts)]
+
     def _overflow(self, index: int, prompt: EncodedPrompt, limit: int, overflow: str) -> int:
         window = context_window(self.model)
         if window is None or len(prompt.ids) + limit <= window:
