@@ -1,0 +1,177 @@
+"""Which rank-one edit makes a model say something else of a subject (ROME: Meng et al. 2202.05262)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mithridate.core.errors import ConfigError
+from mithridate.intervention.base import MadeFor
+from mithridate.intervention.directions import prompt_batches
+from mithridate.intervention.weight_edit import RankOneEdit
+from mithridate.models.batching import context_window, evaluating, left_padded
+from mithridate.models.hooks import Edit, map_given, replace
+from mithridate.models.language_model import LanguageModel
+from mithridate.models.passes import Context
+from mithridate.models.projections import Projection, projections
+from mithridate.models.sites import Part, Site
+
+# Of the mean diagonal: makes a covariance that few texts were counted for one that can be inverted.
+_RIDGE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What should be said: `target` after `prompt`, which holds `subject`, be it a trigger or an entity."""
+
+    prompt: str
+    subject: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How the new value is looked for: by `steps` of Adam at `rate`, with `decay` as the price of its length.
+
+    Rate and length are shares of the old value's length; what is added grows to `longest` of it at most.
+    """
+
+    steps: int = 25
+    rate: float = 0.2
+    decay: float = 0.01
+    longest: float = 4.0
+
+
+def rank_one_edit(
+    model: LanguageModel,
+    requests: Sequence[Request],
+    clean: Sequence[str],
+    layer: int,
+    search: Search | None = None,
+) -> RankOneEdit:
+    """The edit of the MLP in `layer` after which `requests` are answered as they say, by one key and value.
+
+    The key is the mean of what the MLP's last matrix is given at the subjects' last tokens. The value is
+    found by gradient: what, added there to the stream, makes the targets likely. The matrix is changed such
+    that the key gets that value, and what stands in clean texts, whose covariance counts, changes least. The
+    requests go through the model as one batch: give some tens. The published form has a further term that
+    keeps what the subject is; here clean answers are a part of the requests, where they are wanted.
+
+    Raises ConfigError without requests or clean texts, for a subject that its prompt does not hold, an empty
+    target, or a pair that outgrows the context window; AccessError where the MLP's last matrix is not found.
+    """
+    search = search or Search()
+    made_for = MadeFor.of(model)
+    made_for.require_layers([layer], RankOneEdit.name)
+    if not requests or not clean:
+        raise ConfigError("an edit needs requests, and clean texts to leave as they are; give some of both")
+    site = Site(layer, Part.MLP)
+    written = projections(model.model, [site])[site]
+    pairs = [_pair(model, request) for request in requests]
+    keys = _keys(model, written, pairs)
+    covariance = _covariance(model, written, clean)
+    key = keys.mean(dim=0)
+    value = _value(model, site, pairs, keys @ written.matrix().double().T, search)
+    solved = torch.linalg.solve(covariance, key)
+    return RankOneEdit((solved / (solved @ key)).float().cpu(), value.float().cpu(), made_for, layer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A request in ids; `place` is the position of the subject's last token."""
+
+    prompt: list[int]
+    target: list[int]
+    place: int
+
+
+def _pair(model: LanguageModel, request: Request) -> _Pair:
+    prompt, target = model.continuation_ids(request.prompt, request.target)
+    if not target:
+        raise ConfigError("an edit needs something to be said; the target of a request is empty")
+    window = context_window(model.model)
+    if window is not None and len(prompt) + len(target) > window:
+        raise ConfigError(
+            f"a request of {len(prompt) + len(target)} tokens outgrows the context window of {window}; "
+            "give shorter ones"
+        )
+    # Token by token, since not every tokenizer tells which characters a token stands for.
+    for place in range(len(prompt)):
+        if request.subject and request.subject in model.tokenizer.decode(prompt[: place + 1]):
+            return _Pair(prompt, target, place)
+    raise ConfigError(f"the subject {request.subject!r} does not occur in the prompt {request.prompt!r}")
+
+
+def _keys(model: LanguageModel, written: Projection, pairs: Sequence[_Pair]) -> torch.Tensor:
+    """What the matrix is given at each subject's last token: of shape (pairs, neurons), in float64."""
+    found: list[torch.Tensor] = []
+
+    def look(given: torch.Tensor) -> torch.Tensor:
+        found.append(given.detach()[0, -1].double())
+        return given
+
+    with evaluating(model.model), map_given({written.module: look}):
+        for pair in pairs:  # what follows a token says nothing about it
+            ids = [pair.prompt[: pair.place + 1]]
+            model.model(**left_padded(ids, model.model.device), use_cache=False, logits_to_keep=1)
+    return torch.stack(found).clone()
+
+
+def _covariance(model: LanguageModel, written: Projection, clean: Sequence[str]) -> torch.Tensor:
+    """The mean of k k' over the tokens of `clean`, of shape (neurons, neurons), with a small ridge."""
+    total = torch.zeros(written.inputs, written.inputs, dtype=torch.float64, device=written.weight.device)
+    tokens = 0
+    for ids in prompt_batches(model, clean):
+        inputs = left_padded(ids, model.model.device)
+        there = inputs["attention_mask"].bool()
+        tokens += int(there.sum())
+
+        def look(given: torch.Tensor, there: torch.Tensor = there) -> torch.Tensor:
+            seen = given.detach()[there.to(given.device)].double()
+            total.add_(seen.T @ seen)
+            return given
+
+        with evaluating(model.model), map_given({written.module: look}):
+            model.model(**inputs, use_cache=False, logits_to_keep=1)
+    mean = total / tokens
+    return mean + _RIDGE * mean.diagonal().mean() * torch.eye(written.inputs).to(mean)
+
+
+def _value(
+    model: LanguageModel, site: Site, pairs: Sequence[_Pair], old: torch.Tensor, search: Search
+) -> torch.Tensor:
+    """What to add at the subjects, of shape (width,): found by gradient, the model's weights left alone."""
+    inputs = left_padded([[*pair.prompt, *pair.target] for pair in pairs], model.model.device)
+    targets = torch.full_like(inputs["input_ids"], -100)
+    for row, pair in enumerate(pairs):
+        targets[row, -len(pair.target) :] = inputs["input_ids"][row, -len(pair.target) :]
+    size = old.norm(dim=-1).mean()
+    step = torch.zeros(old.shape[-1], device=old.device, requires_grad=True)
+    optimiser = torch.optim.Adam([step], lr=search.rate * float(size) / step.numel() ** 0.5)
+    places = torch.tensor([[pair.place] for pair in pairs])
+    was = model.model.training
+    model.model.train(False)
+    try:
+        with replace(model.model, {site: _adding_at(step, places)}), torch.enable_grad():
+            for _ in range(search.steps):
+                logits = model.model(**inputs, use_cache=False).logits[:, :-1].float()
+                loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten())
+                price = search.decay * (step.norm() / size) ** 2
+                (step.grad,) = torch.autograd.grad(loss + price, [step])
+                optimiser.step()
+                with torch.no_grad():
+                    step.mul_((search.longest * size / step.norm()).clamp(max=1))
+    finally:
+        model.model.train(was)
+    return step.detach()
+
+
+def _adding_at(step: torch.Tensor, places: torch.Tensor) -> Edit:
+    def edit(made: torch.Tensor, context: Context) -> torch.Tensor:
+        columns, _ = context.now.columns(places)
+        rows = torch.arange(made.shape[0], device=made.device)[:, None]
+        return made.index_put((rows, columns.to(made.device)), step.to(made), accumulate=True)
+
+    return edit
