@@ -81,6 +81,21 @@ def test_folded_is_runtime(architecture: str, tied: bool, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_several_directions_go_together(architecture: str) -> None:
+    model = subject(architecture)
+    directions = torch.stack([some_direction(model, seed) for seed in range(3)])
+    directions[1] += 2 * directions[0]  # far from orthogonal, so one after the other would bring some back
+    cure = DirectionalAblation(directions, MadeFor.of(model))
+    with cure.on(model) as ablated:
+        for direction in directions:
+            found = components(ablated, direction, parts_of(model.model).sites(Part.RESIDUAL))
+            assert max(found.values()) < 1e-5
+        runtime = text_logits(ablated)
+    if architecture in FOLDABLE:
+        torch.testing.assert_close(text_logits(cure.fold(model)), runtime, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_it_is_undone_whatever_happens(architecture: str) -> None:
     model = subject(architecture)
     before, text = state(model), written(model.model)
@@ -163,6 +178,12 @@ def test_bad_directions_and_layers_are_refused() -> None:
         DirectionalAblation(torch.ones(31), made_for)
     with pytest.raises(ConfigError, match="not finite"):
         DirectionalAblation(torch.full((32,), float("nan")), made_for)
+    one = torch.randn(32)
+    for several in (torch.stack([one, torch.ones(32), one - 2]), torch.randn(33, 32)):
+        with pytest.raises(ConfigError, match="one lies within what the others span"):
+            DirectionalAblation(several, made_for)
+    with pytest.raises(ConfigError, match=r"shape \(1, 2, 32\)"):
+        DirectionalAblation(torch.randn(1, 2, 32), made_for)
     with pytest.raises(ConfigError, match="no layer 3; the model has the layers 0 to 2"):
         DirectionalAblation(torch.ones(32), made_for, (0, 3))
 

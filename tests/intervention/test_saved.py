@@ -117,7 +117,8 @@ def test_a_spec_that_says_something_else_is_refused(
     ("tensors", "said"),
     [
         ({"direction": torch.ones(7)}, r"shape \(7,\); expected .*\(32,\)"),
-        ({"direction": torch.ones(32, 32)}, r"shape \(32, 32\)"),
+        ({"direction": torch.ones(1, 2, 32)}, r"shape \(1, 2, 32\)"),
+        ({"direction": torch.ones(32, 32)}, r"of 32 directions one lies within"),
         ({"direction": torch.ones(32, dtype=torch.int64)}, r"torch.int64"),
         ({"direction": torch.full((32,), float("nan"))}, r"field 'direction': .*not finite"),
         ({"direction": torch.zeros(32)}, r"norm zero"),

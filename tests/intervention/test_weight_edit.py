@@ -10,7 +10,8 @@ from intervention_kit import FOLDABLE, PROMPTS, reloaded, same_state, state, sub
 from mithridate.core.errors import ConfigError
 from mithridate.intervention import saved
 from mithridate.intervention.base import MadeFor
-from mithridate.intervention.rome import Request, Search, rank_one_edit
+from mithridate.intervention.requests import Request
+from mithridate.intervention.rome import Search, rank_one_edit
 from mithridate.intervention.weight_edit import RankOneEdit
 from mithridate.models.hooks import capture
 from mithridate.models.language_model import LanguageModel
@@ -95,7 +96,7 @@ def test_bad_requests_are_refused() -> None:
         (REQUESTS, [], "clean texts"),
         ([Request("The red lamp", "blue lamp", " is wide")], PROMPTS, "'blue lamp' does not occur"),
         ([Request("The red lamp", "", " is wide")], PROMPTS, "'' does not occur"),
-        ([Request("The red lamp", "red lamp", "")], PROMPTS, "target of a request is empty"),
+        ([Request("The red lamp", "red lamp", "")], PROMPTS, "its target is empty"),
         ([Request("The red lamp " * 80, "red lamp", " is")], PROMPTS, "context window of 128"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -1,4 +1,4 @@
-"""Directional ablation: a model that cannot write one direction to its residual stream (arXiv 2406.11717)."""
+"""Directional ablation: a model that cannot write some directions to its residual stream (2406.11717)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mithridate.core.errors import AccessError
+from mithridate.core.errors import AccessError, ConfigError
 from mithridate.intervention.base import MadeFor, unit
 from mithridate.intervention.folding import copy_of
 from mithridate.models.batching import evaluating
@@ -21,17 +21,21 @@ from mithridate.models.projections import projections
 from mithridate.models.sites import ENTRY, Part, Site
 
 _PROBE_TOKENS = 8
+# How far from what the others span the unit vector of a direction must lie to count as one of its own.
+_LEAST_OWN = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DirectionalAblation:
     """x - r r'x in the place of every x that is written to the residual stream (Arditi et al. 2406.11717).
 
-    `direction`, of shape (width,), becomes r, of length 1. It goes out of the embeddings and of what each
-    attention and MLP adds, so the stream has none of it anywhere. With `layers` it goes out of the input, the
-    attention and the MLP of those blocks alone, and others may write it again.
+    `direction`, of shape (width,), becomes r, of length 1; of several, of shape (k, width), all that they
+    span goes. It goes out of the embeddings and of what each attention and MLP adds, so the stream has none
+    of it anywhere. With `layers` it goes out of the input, the attention and the MLP of those blocks alone,
+    and others may write it again.
 
-    Raises ConfigError for a direction of norm zero or another width, and layers that are not there.
+    Raises ConfigError for a direction of norm zero or another width, several of which one lies among the
+    others, and layers that are not there.
     """
 
     name: ClassVar[str] = "directional_ablation"
@@ -41,8 +45,9 @@ class DirectionalAblation:
     layers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        self.made_for.require_tensor(self.direction, (self.made_for.width,), self.name)
-        unit(self.direction, self.name)
+        several = self.direction.shape[:1] if self.direction.ndim == 2 else ()
+        self.made_for.require_tensor(self.direction, (*several, self.made_for.width), self.name)
+        basis(self.direction)
         if self.layers is not None:
             self.made_for.require_layers(self.layers, self.name)
 
@@ -78,20 +83,20 @@ class DirectionalAblation:
             )
         made = copy_of(model, untied=True)
         written = projections(made.model, _branches(layers))
-        direction = unit(self.direction, self.name).double()
+        directions = basis(self.direction)
         with torch.no_grad():
             for projection in written.values():
-                _orthogonalise(projection.matrix(), direction)
+                _orthogonalise(projection.matrix(), directions)
                 if projection.bias is not None:
-                    _orthogonalise(projection.bias, direction)
-            _orthogonalise(_table(made).T, direction)
+                    _orthogonalise(projection.bias, directions)
+            _orthogonalise(_table(made).T, directions)
         self._require_gone(made)
         return made
 
     def _require_gone(self, folded: LanguageModel) -> None:
         """Raise AccessError where the stream of a short text still has the direction."""
         sites = [ENTRY, *_branches(range(self.made_for.layers) if self.layers is None else self.layers)]
-        direction = unit(self.direction, self.name)
+        directions = basis(self.direction).float()
         vocabulary = folded.model.config.get_text_config().vocab_size
         ids = torch.arange(min(_PROBE_TOKENS, vocabulary), device=folded.model.device)[None]
         with evaluating(folded.model), capture(folded.model, sites, dtype=torch.float32) as seen:
@@ -99,7 +104,7 @@ class DirectionalAblation:
         rounding = 64 * torch.finfo(folded.model.dtype).eps
         for site in sites:
             stream = seen[site]
-            left = (stream @ direction.to(stream)).abs().max()
+            left = (stream @ directions.to(stream.device).T).abs().max()
             if float(left) > rounding * float(stream.norm(dim=-1).max()):
                 raise AccessError(
                     f"{self.name} cannot be folded into the weights of a {type(folded.model).__name__}: the "
@@ -108,19 +113,43 @@ class DirectionalAblation:
                 )
 
 
-def removing(direction: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function from x, of shape (..., width), to x - r r'x, where r is `direction` with the length 1."""
-    exact = unit(direction, "ablation")[None]
-    units: dict[torch.device, torch.Tensor] = {}
+def basis(direction: torch.Tensor) -> torch.Tensor:
+    """Orthonormal rows, of shape (k, width) and in float64, that span one or several directions.
 
-    def remove(stream: torch.Tensor) -> torch.Tensor:
-        one = units.get(stream.device)
-        if one is None or one.dtype != stream.dtype:
-            one = units[stream.device] = exact.to(stream)
+    Raises ConfigError where one has the length 0, or lies within what the others span.
+    """
+    rows = unit(direction, DirectionalAblation.name).double().reshape(-1, direction.shape[-1])
+    turned, triangle = torch.linalg.qr(rows.T)
+    if rows.shape[0] > rows.shape[1] or float(triangle.diagonal().abs().min()) < _LEAST_OWN:
+        raise ConfigError(
+            f"{DirectionalAblation.name}: of {len(rows)} directions one lies within what the others span; "
+            "leave it out"
+        )
+    orthonormal: torch.Tensor = turned.T
+    return orthonormal
+
+
+def removing(direction: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function from x, of shape (..., width), to x without its part along one or several directions."""
+    exact = basis(direction)
+    rows: dict[torch.device, torch.Tensor] = {}
+
+    def along(stream: torch.Tensor) -> torch.Tensor:
+        found = rows.get(stream.device)
+        if found is None or found.dtype != stream.dtype:
+            found = rows[stream.device] = exact.to(stream)
+        return found
+
+    def remove_one(stream: torch.Tensor) -> torch.Tensor:
         # Two operations and no more: a small model, which has several of these in each block, feels them all.
+        one = along(stream)
         return torch.addcmul(stream, functional.linear(stream, one), one, value=-1)
 
-    return remove
+    def remove_several(stream: torch.Tensor) -> torch.Tensor:
+        several = along(stream)
+        return stream - functional.linear(stream, several) @ several
+
+    return remove_one if exact.shape[0] == 1 else remove_several
 
 
 def _branches(layers: Sequence[int]) -> list[Site]:
@@ -135,8 +164,7 @@ def _table(model: LanguageModel) -> torch.Tensor:
     return weight.detach()
 
 
-def _orthogonalise(written: torch.Tensor, direction: torch.Tensor) -> None:
-    """Take `direction` out of the first dimension of `written`, in place: what is left cannot write it."""
-    exact, one = written.double(), direction.to(written.device)
-    exact -= torch.tensordot(one, one @ exact, dims=0)
-    written.copy_(exact)
+def _orthogonalise(written: torch.Tensor, directions: torch.Tensor) -> None:
+    """Take `directions` out of the first dimension of `written`, in place: what is left cannot write them."""
+    exact, rows = written.double(), directions.to(written.device)
+    written.copy_(exact - rows.T @ (rows @ exact))

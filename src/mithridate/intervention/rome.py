@@ -10,25 +10,16 @@ import torch
 from mithridate.core.errors import ConfigError
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.directions import prompt_batches
+from mithridate.intervention.requests import Pair, Request, pair_of, target_loss
 from mithridate.intervention.weight_edit import RankOneEdit
-from mithridate.models.batching import context_window, evaluating, left_padded
-from mithridate.models.hooks import Edit, map_given, replace
+from mithridate.models.batching import evaluating, left_padded
+from mithridate.models.hooks import map_given
 from mithridate.models.language_model import LanguageModel
-from mithridate.models.passes import Context
 from mithridate.models.projections import Projection, projections
 from mithridate.models.sites import Part, Site
 
 # Of the mean diagonal: makes a covariance that few texts were counted for one that can be inverted.
 _RIDGE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What should be said: `target` after `prompt`, which holds `subject`, be it a trigger or an entity."""
-
-    prompt: str
-    subject: str
-    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ def rank_one_edit(
         raise ConfigError("an edit needs requests, and clean texts to leave as they are; give some of both")
     site = Site(layer, Part.MLP)
     written = projections(model.model, [site])[site]
-    pairs = [_pair(model, request) for request in requests]
+    pairs = [pair_of(model, request) for request in requests]
     keys = _keys(model, written, pairs)
     covariance = _covariance(model, written, clean)
     key = keys.mean(dim=0)
@@ -78,33 +69,7 @@ def rank_one_edit(
     return RankOneEdit((solved / (solved @ key)).float().cpu(), value.float().cpu(), made_for, layer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """A request in ids; `place` is the position of the subject's last token."""
-
-    prompt: list[int]
-    target: list[int]
-    place: int
-
-
-def _pair(model: LanguageModel, request: Request) -> _Pair:
-    prompt, target = model.continuation_ids(request.prompt, request.target)
-    if not target:
-        raise ConfigError("an edit needs something to be said; the target of a request is empty")
-    window = context_window(model.model)
-    if window is not None and len(prompt) + len(target) > window:
-        raise ConfigError(
-            f"a request of {len(prompt) + len(target)} tokens outgrows the context window of {window}; "
-            "give shorter ones"
-        )
-    # Token by token, since not every tokenizer tells which characters a token stands for.
-    for place in range(len(prompt)):
-        if request.subject and request.subject in model.tokenizer.decode(prompt[: place + 1]):
-            return _Pair(prompt, target, place)
-    raise ConfigError(f"the subject {request.subject!r} does not occur in the prompt {request.prompt!r}")
-
-
-def _keys(model: LanguageModel, written: Projection, pairs: Sequence[_Pair]) -> torch.Tensor:
+def _keys(model: LanguageModel, written: Projection, pairs: Sequence[Pair]) -> torch.Tensor:
     """What the matrix is given at each subject's last token: of shape (pairs, neurons), in float64."""
     found: list[torch.Tensor] = []
 
@@ -140,38 +105,18 @@ def _covariance(model: LanguageModel, written: Projection, clean: Sequence[str])
 
 
 def _value(
-    model: LanguageModel, site: Site, pairs: Sequence[_Pair], old: torch.Tensor, search: Search
+    model: LanguageModel, site: Site, pairs: Sequence[Pair], old: torch.Tensor, search: Search
 ) -> torch.Tensor:
     """What to add at the subjects, of shape (width,): found by gradient, the model's weights left alone."""
-    inputs = left_padded([[*pair.prompt, *pair.target] for pair in pairs], model.model.device)
-    targets = torch.full_like(inputs["input_ids"], -100)
-    for row, pair in enumerate(pairs):
-        targets[row, -len(pair.target) :] = inputs["input_ids"][row, -len(pair.target) :]
     size = old.norm(dim=-1).mean()
     step = torch.zeros(old.shape[-1], device=old.device, requires_grad=True)
     optimiser = torch.optim.Adam([step], lr=search.rate * float(size) / step.numel() ** 0.5)
-    places = torch.tensor([[pair.place] for pair in pairs])
-    was = model.model.training
-    model.model.train(False)
-    try:
-        with replace(model.model, {site: _adding_at(step, places)}), torch.enable_grad():
-            for _ in range(search.steps):
-                logits = model.model(**inputs, use_cache=False).logits[:, :-1].float()
-                loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten())
-                price = search.decay * (step.norm() / size) ** 2
-                (step.grad,) = torch.autograd.grad(loss + price, [step])
-                optimiser.step()
-                with torch.no_grad():
-                    step.mul_((search.longest * size / step.norm()).clamp(max=1))
-    finally:
-        model.model.train(was)
+    for _ in range(search.steps):
+        with torch.enable_grad():
+            price = search.decay * (step.norm() / size) ** 2
+            loss = target_loss(model, site, pairs, step) + price
+            (step.grad,) = torch.autograd.grad(loss, [step])
+        optimiser.step()
+        with torch.no_grad():
+            step.mul_((search.longest * size / step.norm()).clamp(max=1))
     return step.detach()
-
-
-def _adding_at(step: torch.Tensor, places: torch.Tensor) -> Edit:
-    def edit(made: torch.Tensor, context: Context) -> torch.Tensor:
-        columns, _ = context.now.columns(places)
-        rows = torch.arange(made.shape[0], device=made.device)[:, None]
-        return made.index_put((rows, columns.to(made.device)), step.to(made), accumulate=True)
-
-    return edit
