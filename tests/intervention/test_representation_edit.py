@@ -126,5 +126,7 @@ def test_bad_edits_and_lessons_are_refused() -> None:
         RepresentationEdit(torch.ones(1, 32), made_for, ("a",), 3)
     with pytest.raises(ConfigError, match="a map needs lessons"):
         learn_attribute_map(model, [], LAYER)
+    with pytest.raises(ConfigError, match="layer 2 changes no target"):
+        learn_attribute_map(model, LESSONS[:1], 2)
     with refused("layers 3"), edit(model).on(subject(layers=2)):
         pass

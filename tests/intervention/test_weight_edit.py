@@ -103,6 +103,9 @@ def test_bad_requests_are_refused() -> None:
             rank_one_edit(model, requests, clean, LAYER)
     with pytest.raises(ConfigError, match="no layer 3"):
         rank_one_edit(model, REQUESTS, PROMPTS, 3)
+    # The subject is not the last token, and what its last block says of it is read by no other.
+    with pytest.raises(ConfigError, match=r"layer 2 changes no target.*Name a lower layer"):
+        rank_one_edit(model, REQUESTS[:1], PROMPTS, 2)
     with refused("behind the mlp of block 1 stands a norm"):
         rank_one_edit(subject("olmo2"), REQUESTS, PROMPTS, LAYER)
 

@@ -12,7 +12,7 @@ from mithridate.core.seeds import derive_seed
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.directions import TokenRole, mean_activations
 from mithridate.intervention.representation_edit import RepresentationEdit
-from mithridate.intervention.requests import Request, pair_of, target_loss
+from mithridate.intervention.requests import Request, pair_of, require_heard, target_loss
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.sites import Part, Site
 
@@ -63,7 +63,8 @@ def learn_attribute_map(
 
     REMEDI's form (Hernandez et al. 2304.00740) with its first term alone: nothing keeps other answers as
     they were. It serves entities that were not among the lessons as far as it has learnt more than their
-    answers, so keep some out and look. Raises ConfigError without lessons, and as `requests.pair_of` does.
+    answers, so keep some out and look. Raises ConfigError without lessons, for a layer from which
+    nothing is read, and as `requests.pair_of` does.
     """
     teaching = teaching or Teaching()
     made_for = MadeFor.of(model)
@@ -85,6 +86,7 @@ def learn_attribute_map(
             loss = target_loss(model, Site(layer, Part.RESIDUAL), [pairs[n] for n in drawn], size * steps)
             weight.grad, bias.grad = torch.autograd.grad(loss, [weight, bias])
         optimiser.step()
+    require_heard(weight.detach(), layer)
     return AttributeMap(weight.detach().cpu(), (size * bias.detach()).cpu(), made_for, layer)
 
 

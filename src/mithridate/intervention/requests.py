@@ -76,6 +76,15 @@ def target_loss(model: LanguageModel, site: Site, pairs: Sequence[Pair], steps: 
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten())
 
 
+def require_heard(found: torch.Tensor, layer: int) -> None:
+    """Raise ConfigError where a search for what to add at subjects has found nothing but zeros."""
+    if not bool(found.any()):
+        raise ConfigError(
+            f"whatever is added at the subjects in layer {layer} changes no target: no later token reads it "
+            "there. Name a lower layer"
+        )
+
+
 def _adding_at(steps: torch.Tensor, places: torch.Tensor) -> Edit:
     def edit(made: torch.Tensor, context: Context) -> torch.Tensor:
         columns, _ = context.now.columns(places)

@@ -10,7 +10,7 @@ import torch
 from mithridate.core.errors import ConfigError
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.directions import prompt_batches
-from mithridate.intervention.requests import Pair, Request, pair_of, target_loss
+from mithridate.intervention.requests import Pair, Request, pair_of, require_heard, target_loss
 from mithridate.intervention.weight_edit import RankOneEdit
 from mithridate.models.batching import evaluating, left_padded
 from mithridate.models.hooks import map_given
@@ -51,7 +51,8 @@ def rank_one_edit(
     keeps what the subject is; here clean answers are a part of the requests, where they are wanted.
 
     Raises ConfigError without requests or clean texts, for a subject that its prompt does not hold, an empty
-    target, or a pair that outgrows the context window; AccessError where the MLP's last matrix is not found.
+    target, a pair that outgrows the context window, or a layer where nothing reads it; AccessError where the
+    MLP's last matrix is not found.
     """
     search = search or Search()
     made_for = MadeFor.of(model)
@@ -65,6 +66,7 @@ def rank_one_edit(
     covariance = _covariance(model, written, clean)
     key = keys.mean(dim=0)
     value = _value(model, site, pairs, keys @ written.matrix().double().T, search)
+    require_heard(value, layer)
     solved = torch.linalg.solve(covariance, key)
     return RankOneEdit((solved / (solved @ key)).float().cpu(), value.float().cpu(), made_for, layer)
 
