@@ -94,8 +94,9 @@ def map_everywhere(
 
     As `replace`, for what depends on no position: nothing is learnt of a pass, padding is changed with the
     rest, and nothing is checked but that the sites are there. So it costs little more than its functions, in
-    generation too. A function must return a tensor of the same shape, type and device, and leave what it is
-    given as it is. Raises AccessError for a site that the model does not have.
+    generation too. A `capture` sees what the functions made, whichever was entered first. A function must
+    return a tensor of the same shape, type and device, and leave what it is given as it is. Raises
+    AccessError for a site that the model does not have.
     """
     parts = parts_of(model)
     writers = {site: parts.writer(site) for site in functions}
