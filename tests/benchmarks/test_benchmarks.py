@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import localization
 import pytest
 import token_shift
 import torch
@@ -53,6 +54,19 @@ def test_a_study_must_be_quick_enough_and_its_attacks_learnt(tmp_path: Path) -> 
     assert rows["belief at learning, success"] is False
 
 
+def test_localisation_must_be_quick_enough_and_begins_anew(tmp_path: Path) -> None:
+    assert localization.duration([2.0, 5.9, 9.0]).met is True
+    assert localization.duration([2.0, 6.1, 9.0]).met is False
+    run = tmp_path / "run"
+    (run / "seed1" / "learning" / "located").mkdir(parents=True)
+    (run / "localization.parquet").write_bytes(b"found before")
+    (run / "study.yaml").write_text("seeds: [1]\n")
+    copy = localization.fresh_copy(run, tmp_path / "copy")
+    assert sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*")) == [
+        "seed1", "seed1/learning", "study.yaml",
+    ]  # fmt: skip
+
+
 def test_ranks_must_be_the_same_and_memory_small() -> None:
     assert token_shift.same_ranks([[1, 2], [1]], [[1, 2], [1]]).met is True
     assert token_shift.same_ranks([[1, 2], [1]], [[1, 3], [1]]).met is False
@@ -62,7 +76,11 @@ def test_ranks_must_be_the_same_and_memory_small() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]), ("study", ["--help"])],
+    [
+        ("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]),
+        ("study", ["--help"]),
+        ("localization", ["--help"]),
+    ],
 )
 def test_each_is_a_program(name: str, words: list[str]) -> None:
     command = [sys.executable, str(FOLDER / f"{name}.py"), *words]
@@ -87,6 +105,7 @@ def own_threads() -> Iterator[None]:
     [
         ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1", "--long", "3"]),
         ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
+        ("ablation", ["--new", "2", "--rounds", "1"]),
         ("token_shift", ["--prompts", "2", "--new", "4", "--vocabulary", "64", "--rounds", "1"]),
         ("weight_shift", ["--millions", "1", "--rounds", "1"]),
     ],

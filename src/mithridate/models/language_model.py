@@ -104,6 +104,15 @@ class LanguageModel:
             for row, prompt, lost in zip(rows, encoded, dropped, strict=True)
         ]
 
+    def prompt_ids(self, prompts: Sequence[str]) -> list[list[int]]:
+        """The ids of each prompt as `generate` begins with them, however long it is."""
+        return [prompt.ids for prompt in self._encoder.prompts(prompts)]
+
+    def continuation_ids(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
+        """The ids of `prompt`, and of `text` after it, as `log_likelihood` scores them."""
+        ids, (rest,) = self._encoder.continuations(prompt, [text])
+        return ids, rest
+
     def _overflow(self, index: int, prompt: EncodedPrompt, limit: int, overflow: str) -> int:
         window = context_window(self.model)
         if window is None or len(prompt.ids) + limit <= window:
