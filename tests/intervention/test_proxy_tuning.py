@@ -76,7 +76,8 @@ def test_batches_of_any_rows_equal_decoding_without_a_cache(rows: list[list[int]
     models = three()
     after = steered(*(says(model) for model in models), alpha)
     with proxy_tuned(*models, alpha=alpha) as tuned:
-        assert generated(tuned, rows, 6) == [greedy(after, row, 6) for row in rows]
+        found = generated(tuned, rows, 6)
+    assert found == [greedy(after, row, 6) for row in rows]
 
 
 @pytest.mark.parametrize(
