@@ -167,17 +167,17 @@ def test_it_streams() -> None:
 
 def test_sampling_draws_from_the_combined_softmax() -> None:
     models = three()
-    after = steered(*(says(model) for model in models), 0.5)
-    wanted = after(ROWS[0]).softmax(-1)
+    wanted = steered(*(says(model) for model in models), 2.0)(ROWS[0]).softmax(-1)
+    own = says(models[0])(ROWS[0]).softmax(-1)
     draws = 4000
     torch.manual_seed(0)
-    with proxy_tuned(*models, alpha=0.5) as tuned:
+    with proxy_tuned(*models, alpha=2.0) as tuned:
         found = generated(
             tuned, ROWS[:1], 1, do_sample=True, num_return_sequences=draws, top_k=0, temperature=1.0
         )
     share = torch.bincount(torch.tensor(found).flatten(), minlength=len(wanted)) / draws
-    assert float((share - wanted).abs().sum()) / 2 < 0.12
-    assert float((says(models[0])(ROWS[0]).softmax(-1) - wanted).abs().sum()) / 2 > 0.3
+    assert float((share - wanted).abs().sum()) / 2 < 0.12  # what 4,000 draws of some 300 tokens vary by
+    assert float((share - own).abs().sum()) / 2 > 0.3
 
 
 def test_likelihoods_and_margins_are_those_of_the_combined_softmax() -> None:
