@@ -245,6 +245,14 @@ def test_rows_without_a_partner_are_refused() -> None:
             generated(model, WITH, 2)
 
 
+def test_guesses_at_the_answer_are_refused() -> None:
+    """Prompt lookup reads guesses with the prompt: nothing would tell them from it in the other prompt."""
+    model = decoder()
+    refused = pytest.raises(AccessError, match="prompt lookup cannot be used")
+    with context_aware(model) as without, without.reading(WITHOUT[:1]), refused:
+        generated(model, [WITH[0] * 3], 4, prompt_lookup_num_tokens=4)
+
+
 def test_a_prompt_too_long_is_refused_rather_than_cut() -> None:
     model = subject()
     cure = cure_of(model)

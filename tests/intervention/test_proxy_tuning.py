@@ -147,6 +147,15 @@ def test_beams_are_those_of_the_combined_model(rows: list[list[int]]) -> None:
         assert score == pytest.approx(wanted, abs=1e-3)
 
 
+def test_guesses_that_are_taken_back_leave_all_caches() -> None:
+    """Prompt lookup guesses several tokens at once, and crops the cache where it guessed wrong."""
+    models = three()
+    row = [*ROWS[3], *ROWS[3], *ROWS[3]]
+    with proxy_tuned(*models) as tuned:
+        found = generated(tuned, [row], NEW, prompt_lookup_num_tokens=4)
+    assert found == reference(models, 1.0, [row])
+
+
 def test_it_streams() -> None:
     class Kept(BaseStreamer):
         def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from transformers import PreTrainedModel
@@ -139,8 +139,6 @@ class _TwoPrompts(LanguageModel):
     def _reading(self, rows: Sequence[Sequence[int]]) -> AbstractContextManager[None]:
         return self._without.reading(rows)
 
-    def _overflow(
-        self, index: int, prompt: EncodedPrompt, limit: int, _: Literal["truncate", "refuse"]
-    ) -> int:
+    def _overflow(self, index: int, prompt: EncodedPrompt, limit: int, _: str) -> int:
         # What would be lost is context, or the words that both prompts share.
         return super()._overflow(index, prompt, limit, "refuse")

@@ -154,22 +154,25 @@ class OtherPrompts(Follower):
     def logits(self, step: Step) -> torch.Tensor:
         """What it says at the last columns of `step`, as many of them as its prompts have.
 
-        Raises AccessError where no prompts, or of another number, were given.
+        Raises AccessError where no prompts, or of another number, were given, and where a first pass has more
+        than the prompts in it, as that of assisted decoding has.
         """
-        if isinstance(step.given.get("logits_to_keep"), torch.Tensor):
-            raise AccessError("a model with two prompts keeps logits by number, not by position")
+        kept = step.given.get("logits_to_keep") or 0
         layers = self._layers(step) if step.cache is not None else []
         if layers:
             return self._go_on(step, layers)
+        if isinstance(kept, torch.Tensor) or (step.cache is not None and kept > 1):
+            raise AccessError(
+                "this model reads two prompts for each answer, so its first pass must hold the prompt alone "
+                "and keep one logit: assisted decoding and prompt lookup cannot be used with it"
+            )
         rows = self._rows(len(step.ids))
         given = left_padded(rows, self.model.device)
         ids, own = given.pop("input_ids"), None
         if step.cache is not None:
-            # How much of a row is padding goes where the row goes: it is one more layer.
-            missing = (given["attention_mask"] == 0).sum(dim=1)[:, None, None, None]
-            padding = _PerRow()
-            padding.update(missing, missing)
-            *layers, _ = self._join(step, [*DynamicCache(config=self.model.config).layers, padding])
+            missing = (given["attention_mask"] == 0).sum(dim=1)
+            new = [*DynamicCache(config=self.model.config).layers, _per_row(missing)]
+            *layers, _ = self._join(step, new)
             own = _cache(self.model, layers)
         return self._read(ids, self._taken(given, step), own, step.logits)
 
@@ -197,11 +200,17 @@ class OtherPrompts(Follower):
         return [row for row in self._prompts for _ in range(times)]
 
 
-class _PerRow(DynamicLayer):
-    """One number a row, kept as a layer; it belongs to no token, so nothing is cut from it."""
+def _per_row(numbers: torch.Tensor) -> Any:
+    """One number a row, as a layer: it goes where the row goes. It is no token, so nothing is cut from it."""
+    untyped: Any = DynamicLayer
+    layer = untyped()
+    layer.update(*[numbers[:, None, None, None]] * 2)
+    layer.crop = _uncut
+    return layer
 
-    def crop(self, tokens_to_remove: int) -> None:
-        pass
+
+def _uncut(_: int) -> None:
+    pass
 
 
 def _cache(model: PreTrainedModel, layers: Sequence[Any]) -> DynamicCache:
