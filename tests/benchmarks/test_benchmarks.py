@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import localization
 import pytest
 import token_shift
 import torch
@@ -16,6 +15,7 @@ import weight_shift
 from comparison import Row, in_turns, show, speed
 from report_kit import write_run
 
+import localization
 import study
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -106,6 +106,7 @@ def own_threads() -> Iterator[None]:
         ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1", "--long", "3"]),
         ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
         ("ablation", ["--new", "2", "--rounds", "1"]),
+        ("proxy_tuning", ["--new", "2", "--rounds", "1", "--batches", "2", "--context-aware"]),
         ("token_shift", ["--prompts", "2", "--new", "4", "--vocabulary", "64", "--rounds", "1"]),
         ("weight_shift", ["--millions", "1", "--rounds", "1"]),
     ],
