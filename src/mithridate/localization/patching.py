@@ -86,8 +86,8 @@ def patches(model: PreTrainedModel) -> list[Patch]:
     place but the beginning of the prompt and the prompt as a whole; both together at all positions. Then a
     random change of the residual stream at most places, and of the branches at all positions; and the stream
     of the block half the network away at all positions. That is a null from below alone: what a higher block
-    holds may be the answer already, and brings it along wherever it is put. Branches that an architecture does not let be told
-    apart are left out.
+    holds may be the answer already, and brings it along wherever it is put. Branches that an architecture
+    does not let be told apart are left out.
     """
     blocks = parts_of(model).blocks
     layers = range(len(blocks))
