@@ -33,7 +33,7 @@ def pairs(count: int = 12) -> list[Contrast]:
     ]
 
 
-def own_pairs(model: LanguageModel, count: int = 12) -> list[Contrast]:
+def own_pairs(model: LanguageModel, found: list[Contrast] | None = None) -> list[Contrast]:
     """Pairs with those words of one token as answers whose likelihood the changed word changes most."""
     known = model.tokenizer
     words = [word for word in WORDS if len(known(f" {word}", add_special_tokens=False)["input_ids"]) == 1]
@@ -41,12 +41,12 @@ def own_pairs(model: LanguageModel, count: int = 12) -> list[Contrast]:
     def likelihoods(text: str) -> list[float]:
         return [score.total for score in model.log_likelihood([text] * len(words), words)]
 
-    found = []
-    for one in pairs(count):
+    made = []
+    for one in found or pairs():
         here, there = likelihoods(one.prompt), likelihoods(one.counterfactual)
         order = sorted(range(len(words)), key=lambda i: here[i] - there[i])
-        found.append(replace(one, answer=words[order[-1]], other=words[order[0]]))
-    return found
+        made.append(replace(one, answer=words[order[-1]], other=words[order[0]]))
+    return made
 
 
 @cache

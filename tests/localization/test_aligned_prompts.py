@@ -45,9 +45,18 @@ def test_changed_spans_face_each_other_from_the_right() -> None:
     facing = [longer.origins[i] for i in changed]
     assert facing[-1] == longer.source.index(MODEL.tokenizer(" red")["input_ids"][0])
     assert facing[:-1] == [-1] * (len(changed) - 1)
-    gone = one(Contrast("User: is red lamp?\nAssistant:", "User: is lamp?\nAssistant:", "x", "y"))
-    assert Place.CHANGED not in gone.places
-    assert -1 not in gone.origins
+
+
+def test_a_shorter_counterfactual_says_the_words_before_once_more() -> None:
+    short = one(Contrast("User: is red lamp?\nAssistant:", "User: is lamp?\nAssistant:", "x", "y"))
+    assert MODEL.tokenizer.decode(short.target) == "User: is is lamp?\nAssistant:"
+    assert text_at(short, Place.CHANGED) == " is"
+    assert short.origins == tuple(range(len(short.source)))
+    asked = one(
+        Contrast("User: is red lamp?\nAssistant:", "User: is lamp?\nAssistant:", "x", "y"), same_prompt=True
+    )
+    assert asked.target == asked.source
+    assert text_at(asked, Place.CHANGED) == " red"
 
 
 def test_with_one_prompt_for_both_models_the_counterfactual_only_names_what_changed() -> None:

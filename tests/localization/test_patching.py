@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from access_kit import hooks_of
-from contrasts_kit import own_pairs, pairs, taught
+from contrasts_kit import WORDS, own_pairs, pairs, taught
 from models_kit import ARCHITECTURES, tiny_model
 
 from mithridate.core.errors import AccessError
@@ -156,12 +156,18 @@ def test_nothing_is_traced_where_there_is_no_effect() -> None:
 
 def test_what_no_pair_has_gets_no_row() -> None:
     model = tiny_model(layers=3)
-    found = [replace(one, counterfactual=one.counterfactual.replace(" old", "")) for one in own_pairs(model)]
+    ends = [
+        replace(
+            one,
+            prompt=f"User: {WORDS[i]} red\nAssistant: ",
+            counterfactual=f"User: {WORDS[i]} old\nAssistant: ",
+        )
+        for i, one in enumerate(pairs(8))
+    ]
     done: list[tuple[int, int]] = []
-    rows = patching(model, found, "toy", ABOUT, on_done=lambda *at: done.append(at))
-    assert Place.CHANGED not in {row.position for row in rows}
-    if len(rows) > 1:
-        assert done[-1] == (len(patches(model.model)) - 1, len(patches(model.model)))
+    rows = patching(model, own_pairs(model, ends), "toy", ABOUT, on_done=lambda *at: done.append(at))
+    assert {row.position for row in rows} == {"", *Place} - {Place.BETWEEN}
+    assert done[-1] == (len(patches(model.model)) - 1, len(patches(model.model)))
 
 
 def test_models_of_other_layers_are_refused() -> None:

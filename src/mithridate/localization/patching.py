@@ -40,6 +40,7 @@ OnDone: TypeAlias = Callable[[int, int], None]
 _BRANCHES = (Part.ATTENTION, Part.MLP)
 # What lies before the change is left to the residual stream: there it is a check, and elsewhere the same one.
 _BRANCH_PLACES = (Place.CHANGED, Place.BETWEEN, Place.TEMPLATE, Place.LAST, Place.REPLY, Place.ALL)
+_CONTROLLED = (Place.CHANGED, Place.LAST, Place.REPLY, Place.PROMPT, Place.ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,16 @@ def patches(model: PreTrainedModel) -> list[Patch]:
 
     The residual stream at every place, from the embeddings to the last block; attention and MLP at every
     place but the beginning of the prompt and the prompt as a whole; both together at all positions. Then a
-    random change of the residual stream everywhere, and of the branches at all positions; and the stream of
-    the block half the network away at all positions. Branches that an architecture does not let be told
-    apart are left out.
+    random change of the residual stream at most places, and of the branches at all positions; and the stream
+    of the block half the network away at all positions. That is a null from below alone: what a higher block
+    holds may be the answer already, and brings it along wherever it is put. Branches that an architecture
+    does not let be told apart are left out.
     """
     blocks = parts_of(model).blocks
     layers = range(len(blocks))
     whole = all(block.attention and block.mlp for block in blocks)
     stream = [Patch(Part.RESIDUAL, layer, place) for layer in (EMBEDDINGS, *layers) for place in Place]
-    real, random = list(stream), [_random(patch) for patch in stream]
+    real, random = list(stream), [_random(patch) for patch in stream if patch.place in _CONTROLLED]
     if whole:
         branches = [
             Patch(part, layer, place) for part in _BRANCHES for layer in layers for place in _BRANCH_PLACES
