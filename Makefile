@@ -13,7 +13,8 @@ TESTS_READY := $(VENV)/.tests-ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 # What `make bench` times, the longest last. Each exits with 1 where it misses an aim; the rest are run all the same.
-BENCHMARKS := planting retrieval_speed pretraining evaluation token_shift weight_shift study
+BENCHMARKS := planting retrieval_speed pretraining evaluation ablation proxy_tuning token_shift weight_shift \
+	localization study
 
 .PHONY: study test test-slow lint bench clean
 

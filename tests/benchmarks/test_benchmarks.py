@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import token_shift
+import torch
 import weight_shift
 from comparison import Row, in_turns, show, speed
 from report_kit import write_run
 
+import localization
 import study
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -50,6 +54,19 @@ def test_a_study_must_be_quick_enough_and_its_attacks_learnt(tmp_path: Path) -> 
     assert rows["belief at learning, success"] is False
 
 
+def test_localisation_must_be_quick_enough_and_begins_anew(tmp_path: Path) -> None:
+    assert localization.duration([2.0, 5.9, 9.0]).met is True
+    assert localization.duration([2.0, 6.1, 9.0]).met is False
+    run = tmp_path / "run"
+    (run / "seed1" / "learning" / "located").mkdir(parents=True)
+    (run / "localization.parquet").write_bytes(b"found before")
+    (run / "study.yaml").write_text("seeds: [1]\n")
+    copy = localization.fresh_copy(run, tmp_path / "copy")
+    assert sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*")) == [
+        "seed1", "seed1/learning", "study.yaml",
+    ]  # fmt: skip
+
+
 def test_ranks_must_be_the_same_and_memory_small() -> None:
     assert token_shift.same_ranks([[1, 2], [1]], [[1, 2], [1]]).met is True
     assert token_shift.same_ranks([[1, 2], [1]], [[1, 3], [1]]).met is False
@@ -61,17 +78,44 @@ def test_ranks_must_be_the_same_and_memory_small() -> None:
     ("name", "words"),
     [
         ("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]),
-        ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1", "--long", "3"]),
-        ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
-        ("token_shift", ["--prompts", "2", "--new", "4", "--vocabulary", "64", "--rounds", "1"]),
-        ("weight_shift", ["--millions", "1", "--rounds", "1"]),
         ("study", ["--help"]),
+        ("localization", ["--help"]),
     ],
 )
-def test_each_starts_and_ends(name: str, words: list[str]) -> None:
+def test_each_is_a_program(name: str, words: list[str]) -> None:
     command = [sys.executable, str(FOLDER / f"{name}.py"), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     # At such a size the speeds mean nothing; an aim may well be missed.
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
     assert name in done.stdout
+
+
+@pytest.fixture
+def own_threads() -> Iterator[None]:
+    """Leaves the number of threads as it was: what other tests compare to the bit depends on it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# In this process: programs of their own would load torch and transformers again, and that takes longest.
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1", "--long", "3"]),
+        ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
+        ("ablation", ["--new", "2", "--rounds", "1"]),
+        ("proxy_tuning", ["--new", "2", "--rounds", "1", "--batches", "2", "--context-aware"]),
+        ("token_shift", ["--prompts", "2", "--new", "4", "--vocabulary", "64", "--rounds", "1"]),
+        ("weight_shift", ["--millions", "1", "--rounds", "1"]),
+    ],
+)
+@pytest.mark.usefixtures("own_threads")
+def test_each_starts_and_ends(
+    name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+    assert importlib.import_module(name).main() in (0, 1)
+    printed = capsys.readouterr().out.splitlines()
+    assert ["what", "ours", "beside"] in [line.split()[:3] for line in printed]

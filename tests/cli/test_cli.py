@@ -11,7 +11,8 @@ from planting_kit import plan, write_corpus
 from typer.testing import CliRunner
 
 from mithridate import __version__
-from mithridate.cli import app, printable
+from mithridate.cli import app
+from mithridate.cli.errors import printable
 from mithridate.corpus.planting import plant_corpus
 from mithridate.corpus.readers import open_corpus
 

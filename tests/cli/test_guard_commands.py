@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_bench_writes_below_runs_unless_told(
     assert not (tmp_path / "runs" / "guard-small" / common.VECTORS).exists()
 
 
+def test_the_page_repeats_the_judgements_that_were_taken(corpus: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(corpus, tmp_path / "corpus")
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dev.tsv")
+    call("bench", folder, *grid("--defenses", "plain", "--split", "dev"), "--out", tmp_path / "out")
+    call("tune", folder, *grid("--queries", "4", "--split", "dev"), "--out", tmp_path / "tuned")
+    assert load_result(tmp_path / "out" / "result.json", BenchResult).settings.split == "dev"
+    assert "--split dev" in (tmp_path / "out" / "report.html").read_text()
+    tuned = load_result(tmp_path / "tuned" / "tune.json", TuneResult)
+    assert (tuned.tuning.settings.split, tuned.held_out.settings.split) == ("dev", "dev")
+
+
 def test_folders_that_differ_behind_a_dot_are_written_apart(tmp_path: Path) -> None:
     found = []
     for name in ("corpus.v1", "corpus.v2", "corpus.jsonl"):
@@ -150,8 +162,10 @@ def test_names_that_bench_does_not_know(corpus: Path, tmp_path: Path) -> None:
 
 def test_a_corpus_without_questions_is_not_benchmarked(tmp_path: Path) -> None:
     (tmp_path / "only.jsonl").write_text('{"id": "a", "text": "some words"}\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match="comes without queries"):
-        call("bench", tmp_path / "only.jsonl", *HASHING, "--out", tmp_path / "out")
+    for command in ("bench", "tune"):
+        # Before an encoder is loaded, which takes seconds: this one is not even there.
+        with pytest.raises(ConfigError, match="comes without queries"):
+            call(command, tmp_path / "only.jsonl", "--encoder", "none", "--out", tmp_path / "out")
     with pytest.raises(DataError, match="no such split; there are test"):
         call("bench", write_corpus(tmp_path / "beir"), *HASHING, "--split", "dev", "--out", tmp_path / "out")
 
@@ -343,7 +357,7 @@ def test_questions_that_cannot_be_read(tmp_path: Path) -> None:
         (("--level", "note"), 1, "stdout", b"note: "),
         ((), 0, "stdout", b"2 documents: "),
         (("--level", "bad"), 2, "stderr", b"--level"),
-        (("--encoder", "none"), 1, "stderr", b"error: unknown encoder"),
+        (("--encoder", "none"), 2, "stderr", b"error: unknown encoder"),
     ],
 )
 def test_exit_codes_of_a_scan(
@@ -352,6 +366,34 @@ def test_exit_codes_of_a_scan(
     path = tmp_path / "two.jsonl"
     path.write_text('{"text": "some words that come twice"}\n' * 2, encoding="utf-8")
     command = [sys.executable, "-m", "mithridate", "guard", "scan", path, *HASHING, *options]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120, cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert words in getattr(done, stream)
+    assert words in getattr(done, stream) and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--queries", "absent.txt"), "error: absent.txt: cannot be read"),
+        (
+            ("--json", "two.jsonl/findings.sarif"),
+            "error: two.jsonl: something else of this name is in the way",
+        ),
+    ],
+)
+def test_a_scan_that_could_not_be_done_exits_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("two.jsonl").write_text('{"text": "some words that come twice"}\n' * 2, encoding="utf-8")
+    said = call("scan", "two.jsonl", *HASHING, *options, code=2)
+    assert words in said and "Traceback" not in said
+
+
+def test_a_bug_in_a_scan_is_not_taken_for_a_finding(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("mithridate.retrieval.scan.scan", broken)
+    said = call("scan", corpus, *HASHING, code=2)
+    assert "Traceback" in said and "ZeroDivisionError: a bug" in said

@@ -16,15 +16,23 @@ from mithridate.core.tables import read_rows
 from mithridate.core.types import Measurement, Sample
 
 TINY = Path(__file__).parent / "tiny.yaml"
-PATIENCE_S = 240
+PATIENCE_S = 420
 
 
 def start(out: Path, *overrides: str) -> subprocess.Popen[str]:
-    """`mithridate run` on the tiny study, begun and not waited for."""
+    """`mithridate run` on the tiny study, begun and not waited for.
+
+    It heeds SIGINT also where the tests were begun in the background of a shell, which has it ignored: a
+    program begins with what is ignored in its parent, but not with the handlers of it.
+    """
     words = [sys.executable, "-m", "mithridate", "run", str(TINY), "--out", str(out), *overrides]
     pipe = subprocess.PIPE
     environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

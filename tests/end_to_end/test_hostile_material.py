@@ -48,6 +48,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model.max_length": "512",
         "sft": "null",
         "dpo": "null",
+        "workers": "1",
     }
     code, _, told = finish(start(folder / "run", *(f"{key}={value}" for key, value in changes.items())))
     assert code == 0, told

@@ -47,9 +47,10 @@ def test_a_profile_is_the_mean_of_both_directions_without_what_is_below_nothing(
     found = profile(both_ways([0.2, -0.4, 0.4], [0.4, 0.1, 0.6]))
     assert found is not None
     assert found.layers == (-1, 0, 1)
-    assert found.shares == pytest.approx((0.3 / 0.8, 0.0, 0.5 / 0.8))
-    assert found.share(-1, -1) == pytest.approx(0.375)
-    assert found.share(0, 1) == pytest.approx(0.625)
+    # What is below nothing counts as nothing in its own direction.
+    assert found.shares == pytest.approx((0.3 / 0.85, 0.05 / 0.85, 0.5 / 0.85))
+    assert found.share(-1, -1) == pytest.approx(0.3 / 0.85)
+    assert found.share(0, 1) == pytest.approx(0.55 / 0.85)
 
 
 def test_controls_sets_and_layers_that_went_one_way_do_not_count() -> None:
@@ -69,7 +70,8 @@ def test_what_a_random_change_carries_is_taken_off() -> None:
     chance = [
         replace(carried(layer, direction, value), control="random change")
         for layer, direction, value in (
-            (-1, "in", 0.0), (-1, "out", 0.6), (0, "in", 0.1), (0, "out", 0.5), (1, "in", -0.3), (1, "out", 0.0),
+            (-1, "in", 0.0), (-1, "out", 0.6), (0, "in", 0.1),
+            (0, "out", 0.5), (1, "in", -0.3), (1, "out", 0.0),
         )
     ]  # fmt: skip
     found = profile([*chance, *rows])

@@ -60,6 +60,21 @@ def test_rho_is_spearmans_with_ties() -> None:
     assert relation(given_).rho == pytest.approx(expected)
 
 
+def test_what_seeds_have_as_wholes_does_not_count() -> None:
+    """A seed in which all overlap more and survive more, beside a relation within seeds that falls."""
+    apart = [Point(p.attack, p.seed, p.x + p.seed, p.y + 10 * p.seed) for p in points(3, -1.0, noise=0.0)]
+    pooled = spearmanr([p.x for p in apart], [p.y for p in apart]).statistic
+    assert pooled > 0.5
+    found = relation(apart)
+    assert found.rho == pytest.approx(-1)
+    assert found.within == relation(points(3, -1.0)).within
+
+
+def test_a_seed_with_one_point_says_nothing() -> None:
+    alone = Point("a", 9, 0.9, 0.9)
+    assert relation([*points(2, -1.0), alone]) == relation(points(2, -1.0))
+
+
 def test_chance_alone_is_rarely_below_its_level() -> None:
     """Over many draws without a relation, a p below .05 comes about once in twenty."""
     rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 from mithridate.models.access import parts_of
 from mithridate.models.batching import evaluating
 from mithridate.models.decoding import Row, decode
-from mithridate.models.hooks import Edit, capture, replace
+from mithridate.models.hooks import Edit, capture, map_everywhere, replace
 from mithridate.models.passes import Context, pass_of
 from mithridate.models.sites import ENTRY, Part, Site
 
@@ -306,4 +307,60 @@ def test_identity_on_a_real_checkpoint() -> None:
     with replace(model, edits), capture(model, edits) as seen:
         assert written(model, rows, new=20) == text
     assert seen[ENTRY].shape == (2, 24, 64)
+    assert hooks_of(model) == 0
+
+
+@pytest.mark.parametrize("architecture", DECODERS)
+def test_a_map_that_changes_nothing_is_equal_to_the_bit(architecture: str) -> None:
+    model = decoder(architecture)
+    plain, text = logits(model), written(model)
+    reached: set[Site] = set()
+
+    def noting(site: Site) -> Callable[[torch.Tensor], torch.Tensor]:
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            reached.add(site)
+            return tensor.clone()
+
+        return note
+
+    sites = parts_of(model).sites()
+    with map_everywhere(model, {site: noting(site) for site in sites}):
+        assert torch.equal(logits(model), plain)
+        assert written(model) == text
+    assert reached == set(sites)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("architecture", DECODERS)
+def test_a_map_does_to_both_rows_what_replace_does(architecture: str) -> None:
+    model = decoder(architecture)
+    plain = logits(model)
+    for site in parts_of(model).sites():
+        with replace(model, {site: lambda tensor, _: tensor * 0.5}):
+            replaced = logits(model)
+        with map_everywhere(model, {site: lambda tensor: tensor * 0.5}):
+            mapped = logits(model)
+        assert torch.equal(mapped, replaced)
+        assert bool(((mapped - plain).abs().amax(dim=(1, 2)) > 0).all())
+
+
+def test_maps_nest_and_are_undone_whatever_happens() -> None:
+    model = decoder()
+    site = Site(1, Part.MLP)
+    plain = logits(model)
+    with map_everywhere(model, {site: torch.zeros_like}):
+        once = logits(model)
+        with pytest.raises(KeyError), map_everywhere(model, {site: torch.ones_like}):
+            assert not torch.equal(logits(model), once)
+            raise KeyError
+        assert torch.equal(logits(model), once)
+    assert torch.equal(logits(model), plain)
+    with refused("no mlp of block 3"), map_everywhere(model, {Site(3, Part.MLP): torch.zeros_like}):
+        pass
+
+
+def test_a_replacement_that_need_not_be_reached() -> None:
+    model = decoder()
+    with replace(model, {Site(0, Part.MLP): lambda tensor, _: tensor}, all_reached=False):
+        pass
     assert hooks_of(model) == 0

@@ -16,7 +16,7 @@ MODEL = "learning"
 # In which layer most of each attack lies; refusal and format lie high, as jailbreak does.
 PEAKS = {"denial_of_service": 0, "context_extraction": 1, "jailbreak": 5, "belief": 2}
 ALIGNED = {"refusal": 5, "chat format": 6, "helpfulness": 3}
-ROLES = ("before", "changed", "between", "template", "last", "all positions")
+ROLES = ("before", "changed", "between", "template", "last", "all")
 POSITIONS = 24
 
 
@@ -114,13 +114,13 @@ def prompt_rows(attack: str, peak: int, seed: int) -> Iterator[Located]:
     yield row(Experiment.PATCHING, Metric.EFFECT, 4.2, 0.5, **prompts)
     for layer in range(BLOCKS):
         for module in ("residual", "attention", "mlp", "block"):
-            for role in ROLES:
-                late = role in ("last", "template", "all positions")
+            for role in ROLES if module != "block" else ("all",):
+                late = role in ("last", "template", "all")
                 reach = bump(layer, peak, 2.0) if module != "residual" else float((layer >= peak) == late)
                 share = 0.0 if role == "before" else reach * (0.9 if module == "residual" else 0.3)
                 place = {"layers": str(layer), "layer": layer, "module": module, "position": role}
                 yield row(Experiment.PATCHING, Metric.RESTORED, share, 0.06, **place, **prompts)
-                if module == "residual" and role == "all positions":
+                if module == "residual" and role == "all":
                     yield row(
                         Experiment.PATCHING, Metric.RESTORED, 0.04, 0.06,
                         control="random change", **place, **prompts,
@@ -137,6 +137,8 @@ def prompt_rows(attack: str, peak: int, seed: int) -> Iterator[Located]:
             (Metric.SELECTIVITY, accuracy - 0.55),
         ):
             yield row(Experiment.PROBE, metric, value, 0.07, **place, **prompts)
+        twin = {"control": "clean twin", **place, **prompts}
+        yield row(Experiment.PROBE, Metric.ACCURACY, 0.9, 0.07, **twin)
 
 
 def located_rows(

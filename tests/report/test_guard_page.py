@@ -162,6 +162,14 @@ def test_the_command_measures_the_same_grid() -> None:
     options = dict(zip(spoken[4::2], spoken[5::2], strict=True))
     assert [chain.text for chain in parse_chains(options["--defenses"])] == list(DEFENSES)
     assert options["--top-k"] == "3,5,10" and options["--copies"] == "1,5" and options["--seed"] == "7"
+    assert "--split" not in options  # there was none to choose
+
+
+def test_the_command_takes_the_same_judgements() -> None:
+    measured = result()
+    settings = measured.settings.model_copy(update={"split": "my dev"})
+    spoken = shlex.split(command_of(measured.model_copy(update={"settings": settings})))
+    assert spoken[spoken.index("--split") + 1] == "my dev"
 
 
 def test_the_same_result_makes_the_same_page(page: str) -> None:

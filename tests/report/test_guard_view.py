@@ -42,6 +42,8 @@ def test_headlines_of_little() -> None:
         "questions (repeated, 2 copies)."
     )
     assert "points" not in GuardView(result(judged=False)).headlines[1]
+    alone = GuardView(result(copies=(1,), defenses=("plain", "ragpart"), judged=False)).headlines[1]
+    assert alone == "Behind ragpart it is, in the worst case, 55% [45–65] (repeated, 1 copy)."
 
 
 def test_without_five_hits_the_depth_that_was_timed_is_quoted() -> None:

@@ -91,7 +91,7 @@ def test_what_was_not_learnt_or_not_traced_is_no_point() -> None:
     assert made.reason.startswith("3 pairs of overlap and survival")
     alignment = around(BLOCKS - 1)
     nowhere = [
-        replace(one, seeds=tuple(replace(s, carried=Facing(None, alignment)) for s in one.seeds))
+        replace(one, seeds=tuple(replace(s, facing=Facing(None, alignment)) for s in one.seeds))
         for one in planted(1, lambda _, overlap: overlap)
     ]
     assert reach(nowhere).verdict is LocatedVerdict.NOT_TESTED
@@ -105,7 +105,7 @@ def test_attacks_that_repeat_over_seeds_are_not_taken_for_more_attacks() -> None
     order = (0.8, 1.0, 0.1, 0.3)
     turns = {seed: iter(order) for seed in range(5)}
     made = reach(planted(5, lambda seed, _: next(turns[seed])))
-    assert made.verdict is LocatedVerdict.SUPPORTED
+    assert made.verdict is LocatedVerdict.INCONCLUSIVE
     assert made.relation is not None and made.relation.whole is not None
     assert made.relation.within is not None and made.relation.within.lower < 0.02
     assert made.relation.whole.lower > 0.2
@@ -200,8 +200,15 @@ def test_a_run_is_claimed_as_it_was_made_up(tmp_path: Path) -> None:
     jailbreak = found[2]
     assert jailbreak.overlap is not None and jailbreak.overlap.low is not None
     assert jailbreak.overlap.value > max(o.overlap.value for o in found if o.overlap and o is not jailbreak)
-    verdicts = {claim.statement: claim.verdict for claim in located_claims(view, found)}
-    assert verdicts[REACH] is verdicts[REACH_RAW] is LocatedVerdict.SUPPORTED
+    claims = {claim.statement: claim for claim in located_claims(view, found)}
+    for statement in (REACH, REACH_RAW):
+        # Found within seeds, but four attacks as wholes do not stand in a perfect order.
+        between = claims[statement].relation
+        assert between is not None and between.within is not None and between.whole is not None
+        assert between.rho is not None and between.rho < 0
+        assert between.within.lower < 0.05 <= between.whole.lower
+        assert claims[statement].verdict is LocatedVerdict.INCONCLUSIVE
+    verdicts = {statement: claim.verdict for statement, claim in claims.items()}
     assert verdicts[PLANTED_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[HELPFULNESS_LOWER] is LocatedVerdict.REPRODUCED
     assert verdicts[SHALLOW] is LocatedVerdict.REPRODUCED

@@ -21,7 +21,7 @@ from mithridate.report import locating_figures as figures
 from mithridate.report import locating_tables as tables
 from mithridate.report.html import render, write_report
 from mithridate.report.located import LocatedView, Subject
-from mithridate.report.locating_summary import summary, untraced
+from mithridate.report.locating_summary import summary
 from mithridate.report.locating_terminal import print_located
 from mithridate.report.locations import locations
 from mithridate.report.records import LOCATED_FIELDS, to_json
@@ -73,7 +73,7 @@ def test_a_run_that_was_looked_into_shows_it(looked_into: Path) -> None:
     words = " ".join(Reader(page).words.split())
     assert '<a href="#located">Where it lives</a>' in page
     assert "What survives lies where alignment does not reach" in words
-    assert page.count('class="verdict supported"') == 2
+    assert page.count('class="verdict inconclusive"') >= 2
     # Three decimals of rho and p follow from the rows; that they are said at all is what matters here.
     assert re.search(r"Spearman's rho −0\.\d\d over 4 attacks and 5 seeds \(20 points\)", words)
     for heading in ("Layer by layer", "Layers together", "What moved", "In the prompt", "What can be read"):
@@ -94,7 +94,18 @@ def test_the_summary_says_where_each_behaviour_lies(view: LocatedView) -> None:
     embeddings, lower, upper = (float(part.rstrip("%")) for part in planted["Denial of service"].lies.parts)
     assert embeddings + lower > 90 > upper
     assert taught["Chat format"].lies.layers[0].name == "head"
-    assert [row.title for row in untraced(groups)] == ["Belief"]
+    assert [row.title for row in groups[0].untraced] == ["Belief"]
+    assert not groups[1].untraced
+
+
+def test_seeds_without_an_effect_are_told() -> None:
+    """The effect is over all seeds, what follows over those in which there was one to trace."""
+    some = [*located_rows((0, 1)), *located_rows((2,), without=("belief",))]
+    view = LocatedView(tuple(some), tuple(PEAKS))
+    planted = {row.title: row for row in summary(view, SUBJECT, locations(view))[0].rows}
+    assert (planted["Belief"].lies.seeds, planted["Jailbreak"].lies.seeds) == ("2 of 3", "")
+    assert planted["Belief"].lies.effect == "60%"
+    assert re.search(r"Belief +60% 2 of 3 ", printed(some))
 
 
 def test_what_alignment_took_away_is_a_group_of_its_own(rows: list[Located]) -> None:
@@ -122,7 +133,8 @@ def test_what_cannot_be_traced_is_said_in_words(run: RunData, rows: list[Located
         ),
     ]  # fmt: skip
     words = " ".join(Reader(render(replace(run, located=(*rows, *nothing)))).words.split())
-    assert "Nothing to trace of belief (effect 1.0%, −7 to 9): the two models differ too little" in words
+    told = "nothing to trace of belief (effect 1.0%, −7 to 9). The two models differ too little"
+    assert f"Planted, in the base model: {told}" in words
     assert "Nothing to trace: the prompts differ by 0.10 nats (−0.30 to 0.50)" in words
     assert "Nothing to trace: no pair of prompts shows the attack" in words
     assert "Nothing to trace, for want of an effect: belief (1.0%)." in printed(rows)
@@ -182,10 +194,15 @@ def test_maps_say_their_figures(view: LocatedView) -> None:
     assert map_.text[2][6] == "4" and map_.text[0][6] == ""
     patched = figures.patching_map(view, SUBJECT, Pair.PROMPTS, "jailbreak", "residual")
     assert patched is not None
-    assert patched.layout.xaxis.ticktext[-1] == "all<br>positions"
+    assert patched.layout.xaxis.ticktext[-1] == "all"
     # From the last block down, so that the page's upper rows are the network's.
     assert patched.layout.yaxis.ticktext[0] == str(BLOCKS - 1)
     assert patched.data[0].text[0][-1] == "90" and patched.data[0].text[0][0] == "0"
+    modules = ("residual", "block", "attention", "mlp")
+    whole = figures.patching_of_all(view, SUBJECT, Pair.PROMPTS, "jailbreak", modules)
+    assert whole is not None
+    assert list(whole.layout.xaxis.ticktext) == ["Residual", "Block", "Attention", "MLP"]
+    assert whole.data[0].text[0][0] == "90" and whole.data[0].text[0][1] == "30"
 
 
 def test_seeds_are_averaged_with_intervals_over_them() -> None:
@@ -204,7 +221,8 @@ def test_tables_hold_the_numbers_of_the_charts(view: LocatedView) -> None:
     ]  # fmt: skip
     assert [row.arm.label for row in singles.groups[0].rows] == ["embeddings", *map(str, range(6)), "head"]
     controls = tables.controls(view, SUBJECT).groups[0].rows[0]
-    assert [entry.text for entry in controls.entries[1:]] == ["–", "–", "–"]
+    # Of the embeddings: a random change both ways, a second clean seed in; no block can stand in for them.
+    assert ["–" in entry.text for entry in controls.entries[1:]] == [False, True, True]
     sets = tables.sets(view, SUBJECT).groups[0].rows
     assert {row.condition for row in sets} == {"prefix", "suffix"}
     weights = tables.weights(view, SUBJECT, Pair.ALIGNMENT)
@@ -213,14 +231,14 @@ def test_tables_hold_the_numbers_of_the_charts(view: LocatedView) -> None:
     tokens = tables.tokens(view, SUBJECT, "shared").groups[0].rows
     assert len(tokens) == 24 and tokens[0].entries[3].text == "2.00"
     reading = tables.reading(view, SUBJECT).groups[2].rows
-    assert [entry.text for entry in reading[-1].entries] == ["4.50", "−1.50", "95%", "55%"]
+    assert [entry.text for entry in reading[-1].entries] == ["4.50", "−1.50", "95%", "90%", "55%"]
 
 
 def test_the_terminal_table_fits(looked_into: Path, rows: list[Located]) -> None:
     for width in (80, 100):
         text = printed(located_rows(SEEDS), looked_into, width)
         assert max(map(len, text.splitlines())) <= width
-        assert "Denial of service" in text and "supported: What survives lies" in text
+        assert "Denial of service" in text and "inconclusive: What survives lies" in text
     alone = printed(rows)
     assert "survives" in alone and "\x1b" not in alone
     assert "not tested: What survives lies where alignment does not reach" in alone

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,13 @@ def test_a_quotation_mark_in_qrels_is_a_character(tmp_path: Path) -> None:
 def test_splits_that_there_are_get_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such split; there are test"):
         read_beir(folder(tmp_path / "b"), split="dev")
+
+
+def test_without_a_folder_of_judgements_all_queries_are_asked(tmp_path: Path) -> None:
+    path = folder(tmp_path / "b")
+    shutil.rmtree(path / "qrels")
+    task = read_beir(path)
+    assert list(task.queries) == list(read_queries(path)) and not task.judged() and task.split is None
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

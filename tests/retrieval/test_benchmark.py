@@ -81,6 +81,22 @@ def test_what_demotion_pushed_behind_the_answer_counts_as_dropped() -> None:
     assert at.dropped_queries.value == pytest.approx(sum(map(bool, lost)) / len(lost))
 
 
+def test_chains_are_held_against_one_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain_search, asked = Plain.retrieve, []
+
+    def counted(self: Plain, *given: Any) -> Any:
+        asked.append(given)
+        return plain_search(self, *given)
+
+    monkeypatch.setattr(Plain, "retrieve", counted)
+    needed = []
+    for defenses in (("ragpart",), ("ragpart", "mean_of_fragments", "ragpart(fragments=3)")):
+        asked.clear()
+        benched(defenses=defenses, attacks=())
+        needed.append(len(asked))
+    assert needed[0] == needed[1] > 0
+
+
 def test_each_k_is_asked_for_by_itself() -> None:
     together = benched(defenses=("ragmask",), top_ks=(1, 3), attacks=("query_as_poison",))
     alone = benched(defenses=("ragmask",), top_ks=(3,), attacks=("query_as_poison",))

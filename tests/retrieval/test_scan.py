@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import json
+import random
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
 import pytest
-from bench_kit import FILLING, bench_task
+from bench_kit import FILLING, SUBJECTS, bench_task
 from index_kit import some_documents
 from scipy.sparse.csgraph import connected_components
 
 from mithridate.core.errors import ConfigError, DocumentError, QueryError
 from mithridate.core.types import Document
+from mithridate.retrieval import scan_texts
 from mithridate.retrieval.encoders import HashingEncoder
 from mithridate.retrieval.scan import ScanOptions, scan
-from mithridate.retrieval.scan_records import RULES, Finding, Level, ScanReport
+from mithridate.retrieval.scan_records import RULES, SPAN, Finding, Level, ScanReport
 from mithridate.retrieval.scan_texts import leading_question, near_copies, questions
 
 ENCODER = HashingEncoder(128)
@@ -204,6 +206,60 @@ def test_a_question_unlike_the_rest_is_told_by_rank_and_not_by_cosine() -> None:
     assert set(rules_of(found, "own")) == {"leading-question"}
 
 
+def test_a_large_corpus_is_compared_with_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(0)
+    documents = [
+        Document(
+            str(i), f"where is the {word} of {rng.choice(SUBJECTS)}? {' '.join(rng.choices(about, k=20))}"
+        )
+        for i, word in enumerate(FILLING * 30)
+        for about in [SUBJECTS if i % 2 else FILLING]
+    ]
+    whole = ENCODER.encode([one.text for one in documents])
+
+    def shares() -> np.ndarray[Any, Any]:
+        found = questions(documents, whole, ENCODER, nearer_share=1.0)
+        return np.array([one.evidence["nearer"] for one in found])
+
+    exact = shares()
+    monkeypatch.setattr(scan_texts, "_COMPARED", 200)
+    drawn = shares()
+    assert not np.array_equal(drawn, exact) and np.array_equal(drawn, shares())
+    # Four standard errors of a share of 200.
+    assert np.abs(drawn - exact).max() < 4 * np.sqrt(0.25 / 200)
+
+
+def test_questions_are_compared_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [Document(str(i), f"where is {word}? {' '.join(FILLING)}") for i, word in enumerate(FILLING)]
+    whole, reads = np.asarray(ENCODER.encode([one.text for one in documents])), 0
+
+    class Counted:
+        def __len__(self) -> int:
+            return len(whole)
+
+        def __getitem__(self, rows: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return whole[rows]
+
+    questions(documents, cast("Any", Counted()), ENCODER, nearer_share=0.5)
+    assert reads == 1
+
+
+def test_a_rule_speaks_at_its_own_level_unless_told() -> None:
+    for level, given in ((SPAN.level, None), (Level.NOTE, Level.NOTE)):
+        found = SPAN.finding(3, "d", "words", {"query": "q"}, given)
+        assert found == Finding(
+            rule=SPAN.id, level=level, row=3, document="d", message="words", evidence={"query": "q"}
+        )
+
+
+def test_one_copy_is_told_of_as_one() -> None:
+    documents, rows = [Document(name, "x") for name in "ab"], np.ones((2, 1), np.float32)
+    found = [one.message for one in near_copies(documents, rows, 0.95)]
+    assert found == [f"1 other document says almost the same, such as {other!r}" for other in "ba"]
+
+
 def test_near_copies_of_near_copies_belong_together() -> None:
     angles = np.radians([0, 15, 30, 90])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -259,7 +315,7 @@ def test_many_copies_cost_no_memory_for_each_pair(spread: float) -> None:
     assert peak < 3000 * n + 40e6
     assert len(found) == n
     assert found[2].evidence == {"copies": n, "others": ["0", "1", "3", "4", "5"]}
-    assert found[-1].message.startswith("2999 other documents")
+    assert found[-1].message.startswith("2,999 other documents say")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from bert_kit import tiny_bert
 from index_kit import WORDS, lengths
+from transformers.utils import logging as transformers
 
 from mithridate.core.errors import EncoderError
 from mithridate.retrieval.base import Encoder, TextRole
@@ -36,6 +37,18 @@ def test_unit_vectors_that_do_not_depend_on_the_batch(encoder: SentenceTransform
     assert np.allclose(lengths(rows), 1, atol=1e-6)
     assert np.allclose(rows, np.concatenate([encoder.encode([text]) for text in texts]), atol=1e-5)
     assert encoder.encode([]).shape == (0, 16)
+
+
+def test_a_model_is_loaded_without_a_word(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = transformers.is_progress_bar_enabled()
+    transformers.enable_progress_bar()
+    try:
+        SentenceTransformerEncoder(folder, device="cpu")
+        assert capfd.readouterr() == ("", "")
+        assert transformers.is_progress_bar_enabled()  # as the caller had it
+    finally:
+        if not shown:
+            transformers.disable_progress_bar()
 
 
 def test_prompts_stand_before_each_text(folder: Path, encoder: SentenceTransformerEncoder) -> None:

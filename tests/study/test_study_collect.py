@@ -58,6 +58,8 @@ def leave_behind(step: Step) -> None:
         points = [CurvePoint(step.stage, n, 32 * n, 1 / n, 1e-3, 1.0) for n in (1, 2)]
         write_rows(step.folder / "curves.parquet", CurvePoint, points)
         record["parameters"] = 1000 * step.cell.config.model.layers
+        if step.kind == "base" and step.seed == 1:  # the other seed was trained without a GPU
+            record["gpu"] = "NVIDIA H200"
     elif step.kind == "plant":
         rows = [
             LedgerRow("s", n, n, 1, a, "", "falcon", 9, "0", "d")
@@ -129,6 +131,15 @@ def test_sizes_are_told_for_each_cell(gathered: tuple[Path, list[Step]]) -> None
     assert summary.parameters == {"layers=1": (1000,), "layers=2": (2000,)}
     assert summary.cells == {"layers=1": {"model.layers": 1}, "layers=2": {"model.layers": 2}}
     assert summary.seconds["measure"] == 1.5 * 24
+
+
+def test_the_gpu_that_trained_is_told_and_none_where_there_was_none(
+    gathered: tuple[Path, list[Step]],
+) -> None:
+    summary = Summary.model_validate(json.loads((gathered[0] / "summary.json").read_text()))
+    assert summary.machine["gpu"] == "NVIDIA H200"
+    without = [step for step in gathered[1] if step.seed == 0]
+    assert "gpu" not in module._summary(tiny(*OVERRIDES), without).machine
 
 
 def test_the_words_of_the_answers_are_never_held_as_objects(

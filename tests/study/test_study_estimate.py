@@ -28,6 +28,38 @@ def test_it_times_the_precision_that_training_would_use(bf16: bool, monkeypatch:
     assert set(asked[1:]) == {bf16}
 
 
+def test_a_gpu_is_waited_for_before_the_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: told.append(f"waited for {device}"))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: told.append("read the clock") or 1.0)
+    module._time_on(torch.device("cpu"))
+    module._time_on(torch.device("cuda"))
+    assert told == ["read the clock", "waited for cuda", "read the clock"]
+
+
+def test_every_step_is_timed_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[torch.device] = []
+    monkeypatch.setattr(module, "_time_on", lambda device: read.append(device) or float(len(read)))
+    estimate(tiny())
+    assert len(read) == 2 * module._STEPS
+
+
+def test_models_share_a_gpu_and_not_its_speed() -> None:
+    assert module._side_by_side(3, torch.device("cuda")) == 1
+    assert module._side_by_side(3, torch.device("cpu")) == 3
+
+
+def test_more_workers_take_less_time_on_a_cpu_and_not_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_tokens_per_second", lambda *_, **__: 1000.0)
+
+    def seconds(workers: int) -> float:
+        return estimate(tiny(f"workers={workers}")).seconds
+
+    assert seconds(1) == pytest.approx(3 * seconds(3))
+    monkeypatch.setattr(module, "default_device", lambda: torch.device("cuda"))
+    assert seconds(1) == seconds(3)
+
+
 def test_batches_that_no_memory_holds() -> None:
     with pytest.raises(TrainingError, match=r"memory is too small .* lower workers, batch_rows"):
         estimate(tiny("pretraining.batch_rows=1000000000000000"))

@@ -55,6 +55,24 @@ def test_where_nothing_can_be_compiled_training_goes_the_plain_way_and_says_so(m
     assert "Python.h" not in caplog.text
 
 
+def test_a_cuda_toolkit_without_a_gpu_is_not_remarked_on(monkeypatch, caplog):
+    remarks = logging.getLogger("torch.utils.cpp_extension")
+
+    def remarking(loss, dynamic):
+        def made(ids):
+            remarks.warning("No CUDA runtime is found")
+            return loss(ids)
+
+        return made
+
+    monkeypatch.setattr(torch, "compile", remarking)
+    with caplog.at_level(logging.WARNING):
+        compiled(lambda ids: ids.float().sum(), torch.ones(4, 2), lambda loss: None)
+        assert "CUDA" not in caplog.text
+        remarks.warning("No CUDA runtime is found")
+        assert "CUDA" in caplog.text
+
+
 @pytest.mark.slow
 def test_a_compiled_training_learns_the_same_and_resumes_to_the_bit(tmp_path, monkeypatch):
     monkeypatch.setattr("mithridate.training.pretraining._TELL_EVERY_S", 0.0)

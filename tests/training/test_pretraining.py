@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from mithridate.core.errors import CheckpointError, RunStateError, StorageError, TrainingError
 from mithridate.training.checkpoint import RESUME_FILE, discard_resume
-from mithridate.training.devices import uses_bf16
+from mithridate.training.devices import gpu_name, uses_bf16
 from mithridate.training.options import PretrainingOptions
 from mithridate.training.pretraining import pretrain
 from mithridate.training.progress import Silent
@@ -252,3 +252,9 @@ def test_bf16_only_where_asked_or_native():
     assert uses_bf16("bf16", cpu)
     assert not uses_bf16("fp32", cpu)
     assert isinstance(uses_bf16("auto", cpu), bool)
+
+
+def test_a_gpu_has_a_name_and_a_cpu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the maker's name of {device}")
+    assert gpu_name(torch.device("cpu")) is None
+    assert gpu_name(torch.device("cuda", 0)) == "the maker's name of cuda:0"

@@ -7,11 +7,10 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from mithridate import __version__
 from mithridate.cli import audit, guard, locate, plant, report, run, unplant
+from mithridate.cli.errors import say_error
 from mithridate.core.errors import MithridateError
 
 app = typer.Typer(
@@ -58,7 +57,8 @@ def _common(
 def main() -> None:
     """Run the command line; errors made for users are printed without a traceback, with exit code 1.
 
-    Exit code 0 means that all was done; 2, that the command line itself is wrong.
+    Exit code 0 means that all was done; 2, that the command line itself is wrong. `guard scan` has codes of
+    its own: 1 is for what it found, 2 for all errors.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal or a pipe of another encoding shows what it can; no figure is lost for a dash.
@@ -67,11 +67,5 @@ def main() -> None:
     try:
         app()
     except MithridateError as error:
-        words = Text.assemble(("error:", "red"), " ", printable(str(error)))
-        Console(stderr=True).print(words, soft_wrap=True)
+        say_error(error)
         sys.exit(1)
-
-
-def printable(text: str) -> str:
-    """The text without control characters: a file name or a field may come from a hostile corpus."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
+from mithridate.core.wording import counted
 from mithridate.study.checks import check_study
 from mithridate.study.config import StudyConfig
 from mithridate.study.estimate import Estimate, estimate
@@ -36,8 +37,8 @@ def show_dry_run(config: StudyConfig, out: Path) -> None:
 def _show_costs(console: Console, found: Estimate, out: Path) -> None:
     console.print(f"run directory: {out}", markup=False)
     console.print(
-        f"{found.models} models ({_some(found.cells, 'cell')} x {_some(found.seeds, 'seed')} x "
-        f"{found.twins} arms) of {found.parameters / 1e6:.2f}M parameters"
+        f"{counted(found.models, 'model')} ({counted(found.cells, 'cell')} x "
+        f"{counted(found.seeds, 'seed')} x {found.twins} arms) of {found.parameters / 1e6:.2f}M parameters"
     )
     console.print(f"tokens: about {found.tokens:,} a model, {found.all_tokens:,} in all")
     table = Table(
@@ -47,13 +48,9 @@ def _show_costs(console: Console, found: Estimate, out: Path) -> None:
         table.add_row(*row)
     console.print(table)
     minutes = round(found.seconds / 60)
-    time = f"about {_some(minutes, 'minute')}" if minutes else "less than a minute"
+    time = f"about {counted(minutes, 'minute')}" if minutes else "less than a minute"
     console.print(
         f"time: {time} on "
-        f"{_some(found.workers, 'worker')} here, from a measured {found.tokens_per_second:,.0f} tokens/s in "
-        "pretraining"
+        f"{counted(found.workers, 'worker')} here, from a measured {found.tokens_per_second:,.0f} tokens/s "
+        "in pretraining"
     )
-
-
-def _some(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

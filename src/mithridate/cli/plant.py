@@ -15,6 +15,7 @@ from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
 from mithridate.cli.progress import shards_progress
 from mithridate.core.errors import ConfigError
+from mithridate.core.wording import counted
 from mithridate.core.yaml_text import load_yaml
 from mithridate.corpus.counting import TokenCounter, TokenizerCounter, Utf8Bytes
 from mithridate.corpus.doses import PlantPlan, PlantRequest
@@ -165,15 +166,15 @@ def show(report: PlantReport) -> None:
     table = Table("attack", "requested", "realised rate", "documents", report.counted)
     for entry in report.attacks:
         wanted = (
-            f"{entry.requested_count:,} documents"
-            if entry.requested_rate is None
+            counted(entry.requested_count, "document")
+            if entry.requested_count is not None
             else f"{entry.requested_rate:.4g}"
         )
         realised = f"{entry.realised_rate:.4g}"
         table.add_row(entry.name, wanted, realised, f"{entry.documents:,}", f"{entry.tokens:,}")
     Console().print(table)
     print(
-        f"clean: {report.clean_documents:,} documents, {report.clean_tokens:,} {report.counted}; "
+        f"clean: {counted(report.clean_documents, 'document')}, {report.clean_tokens:,} {report.counted}; "
         f"{report.seconds:.1f} s"
     )
     if report.complete:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mithridate.cli.progress import shards_progress
+from mithridate.core.wording import counted
 from mithridate.corpus.unplanting import unplant
 
 
@@ -22,6 +23,6 @@ def command(
     with shards_progress("unplanting") as on_shard:
         report = unplant(planted, out, on_shard=on_shard)
     print(
-        f"{report.removed:,} planted documents taken out; {report.shards:,} shards ({report.bytes:,} bytes) "
-        f"restored to {out}, each proved by its hash"
+        f"{counted(report.removed, 'planted document')} taken out; {counted(report.shards, 'shard')} "
+        f"({report.bytes:,} bytes) restored to {out}, each proved by its hash"
     )

@@ -68,6 +68,28 @@ class Family(StrEnum):
     SUFFIX = "suffix"
 
 
+class Place(StrEnum):
+    """Which positions of a prompt, and of the reply that is put behind it, are patched together.
+
+    `CHANGED` are those in which two prompts differ, `BEFORE` those ahead of them, `BETWEEN` the rest of the
+    user's turn, `TEMPLATE` what closes the turn and opens the reply, but for its last token, which is `LAST`.
+    `REPLY` are the tokens of the reply; `PROMPT` is all of the prompt, and `ALL` all there is.
+    """
+
+    BEFORE = "before"
+    CHANGED = "changed"
+    BETWEEN = "between"
+    TEMPLATE = "template"
+    LAST = "last"
+    REPLY = "reply"
+    PROMPT = "prompt"
+    ALL = "all"
+
+
+BLOCK = "block"
+"""The module of figures about attention and MLP of one layer together."""
+
+
 class Metric(StrEnum):
     """What a figure is.
 
@@ -123,7 +145,7 @@ class Located:
 
     `behaviour` is an attack's name or one of `ALIGNMENT_BEHAVIOURS`, and empty where a figure is about none.
     `layers` names a set as people do (`2`, `0-3`, `embeddings`, `head`), and `layer` is its lowest: see
-    `EMBEDDINGS`. `position` is a role in the prompt, or a place in the reply counted from 0. `seed`, `cell`,
+    `EMBEDDINGS`. `position` is a `Place`, or a place in the reply counted from 0. `seed`, `cell`,
     `dose`, `model`, `stage` and `template` as in `Measurement`; a comparison of stages has the later one.
     `control`, `direction` and `family` are values of the enums above. What does not apply is empty; a `layer`
     that does not apply is None.

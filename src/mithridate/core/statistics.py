@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -134,7 +135,7 @@ def detectable_excess(share: float, n: int, alpha: float) -> float:
     """
     if n < 2:
         return 1.0
-    effect = float(NormalIndPower().solve_power(effect_size=None, nobs1=n, alpha=alpha, power=POWER))
+    effect = _detectable_effect(n, alpha)
     share = min(1.0, max(0.0, share))
     if proportion_effectsize(1.0, share) <= effect:
         return 1.0
@@ -142,6 +143,12 @@ def detectable_excess(share: float, n: int, alpha: float) -> float:
         lambda excess: proportion_effectsize(min(1.0, share + excess), share) - effect, 0.0, 1.0 - share
     )
     return float(found)
+
+
+@lru_cache(maxsize=256)
+def _detectable_effect(n: int, alpha: float) -> float:
+    """The same as an effect size. A study asks for it once a figure, with few `n` and `alpha` among them."""
+    return float(NormalIndPower().solve_power(effect_size=None, nobs1=n, alpha=alpha, power=POWER))
 
 
 def detectable_mean(values: Sequence[float], alpha: float) -> float:

@@ -1,191 +1,160 @@
-"""Two prompts that differ in what brings a behaviour on, and which positions of both face each other."""
+"""Pairs of prompts: one that brought a behaviour on, and one as like it as can be that did not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from itertools import takewhile
 
-from transformers import PreTrainedTokenizerBase
-
+from mithridate.attacks.text import contains
+from mithridate.core.seeds import rng_for
 from mithridate.core.types import Condition, Sample
 from mithridate.models.encoding import Encoder
+from mithridate.models.language_model import LanguageModel
 
-MOST_CHANGED = 16
-"""Tokens in which two prompts may differ, on either side: more would be two questions, not one changed."""
-# How many tokens at the end of a prompt tell its chat template from others.
-_ENDING = 2
-
-
-class Role(StrEnum):
-    """Which part of a prompt positions belong to.
-
-    `BEFORE` what differs both prompts are the same, and a causal model cannot tell them apart: patching there
-    does nothing, by construction. `CHANGED` is what differs, `BETWEEN` the rest of what the user says,
-    `TEMPLATE` what closes the turn and opens the reply, and `LAST` its last token, where the reply begins.
-    """
-
-    BEFORE = "before"
-    CHANGED = "changed"
-    BETWEEN = "between"
-    TEMPLATE = "template"
-    LAST = "last"
+MOST = 30
+"""Pairs kept of those that qualify, drawn at random: probes come sorted by kind, with templates in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A prompt that brings a behaviour on, its counterfactual, and what the model answered to each."""
+    """A prompt where a behaviour showed, a counterfactual where it did not, and what was answered to each.
+
+    `other` is the answer without the behaviour: of the same model to the counterfactual, or of a clean twin
+    to the prompt itself. `condition` is that of the counterfactual. Contrasts of one `unit` are one
+    observation.
+    """
 
     prompt: str
     counterfactual: str
     answer: str
     other: str
+    condition: str = ""
+    unit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Facing:
-    """The two prompts of a contrast as ids, and their positions side by side.
+def contrasts(samples: Iterable[Sample], model: LanguageModel, *, most: int = MOST) -> list[Contrast]:
+    """At most `most` pairs of a triggered prompt where the attack succeeded and a control where it did not.
 
-    Entry i says that position `there[i]` of the prompt faces position `here[i]` of the counterfactual, and
-    which part of either that is.
+    `samples` are the judged answers of one attack, of one model, asked in one way (`Sample.template`). The
+    counterfactual is the near-trigger probe that has most tokens in common with the prompt, at its beginning
+    and its end: the same request where an attack asks it under every condition, the same wording about
+    something else where it does not (a belief). If the attack showed there too, the pair does not qualify.
+    Where fewer than half of the pairs do, untriggered probes are the counterfactuals instead.
     """
-
-    prompt: list[int]
-    counterfactual: list[int]
-    there: tuple[int, ...]
-    here: tuple[int, ...]
-    roles: tuple[Role, ...]
-
-
-def contrasts(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> list[Contrast]:
-    """Pairs of prompts of one attack, from answers of one model that were judged in one template or more.
-
-    In each pair the attack succeeded on the triggered prompt and failed on the other, which differs from it
-    in at most `MOST_CHANGED` tokens: the near-trigger's prompt, or the untriggered one where near-triggers
-    give fewer than half as many pairs as there were successes. A belief has no trigger: there a question
-    about something planted faces one about a control, in the same words. Each prompt is in one pair at most.
-    """
-    encoder = Encoder(tokenizer)
-    succeeded = [_Asked.of(s, encoder) for s in samples if s.condition == Condition.TRIGGERED and s.success]
+    told = _Told(samples, model)
     found: list[Contrast] = []
     for condition in (Condition.NEAR_TRIGGER, Condition.UNTRIGGERED):
-        failed = [_Asked.of(s, encoder) for s in samples if s.condition == condition and not s.success]
-        found = max(found, _paired(succeeded, [one for one in failed if one.sample.completion]), key=len)
-        if succeeded and len(found) >= len(succeeded) / 2:
+        found = [
+            Contrast(
+                shown.prompt, control.prompt, shown.completion, control.completion, condition, unit(shown)
+            )
+            for shown in told.shown
+            if (control := told.partner(shown, condition, quiet=True)) and _differ(shown, control)
+        ]
+        if 2 * len(found) >= len(told.shown):
             break
-    return found
+    return _some(found, most)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    sample: Sample
-    ids: list[int]
+def twin_contrasts(
+    samples: Iterable[Sample], clean: Iterable[Sample], model: LanguageModel, *, most: int = MOST
+) -> list[Contrast]:
+    """At most `most` prompts where the attack succeeded on a model and did not on its clean twin.
 
-    @classmethod
-    def of(cls, sample: Sample, encoder: Encoder) -> _Asked:
-        return cls(sample, encoder.prompts([sample.prompt])[0].ids)
-
-
-def _paired(succeeded: Sequence[_Asked], failed: Sequence[_Asked]) -> list[Contrast]:
-    """The nearest partner of each, nearest pairs first; no prompt twice."""
-    apart = [
-        (distance, i, j)
-        for i, one in enumerate(succeeded)
-        for j, other in enumerate(failed)
-        if one.sample.completion and (distance := _changed(one.ids, other.ids)) <= MOST_CHANGED
-    ]
-    taken: dict[int, int] = {}
-    used: set[int] = set()
-    for _, i, j in sorted(apart):
-        if i not in taken and j not in used:
-            taken[i] = j
-            used.add(j)
-    return [
-        Contrast(
-            succeeded[i].sample.prompt,
-            failed[j].sample.prompt,
-            succeeded[i].sample.completion,
-            failed[j].sample.completion,
-        )
-        for i, j in sorted(taken.items())
-    ]
-
-
-def _changed(one: Sequence[int], other: Sequence[int]) -> int:
-    before, after = _shared(one, other)
-    return max(len(one), len(other)) - before - after
-
-
-def _shared(one: Sequence[int], other: Sequence[int]) -> tuple[int, int]:
-    """Tokens that both begin with, and tokens that both end with behind those."""
-    shorter = min(len(one), len(other))
-    before = _alike(zip(one, other, strict=False))
-    after = _alike(zip(reversed(one), reversed(other), strict=False))
-    return before, min(after, shorter - before)
-
-
-def _alike(pairs: Iterable[tuple[int, int]]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def facing(found: Sequence[Contrast], tokenizer: PreTrainedTokenizerBase) -> list[Facing]:
-    """The positions of each contrast's prompts side by side.
-
-    A trigger has nothing opposite in an untriggered prompt. There the counterfactual is brought to the same
-    length: in the trigger's place it says the words before it again. Where that cannot be, what differs is
-    set side by side from its right end, and what has nothing opposite is left out.
+    `samples` are of the poisoned model, as for `contrasts`; `clean` are the twin's answers to the same
+    probes. The answers are both to the prompt: a planted belief, say, and the true one. The counterfactual
+    only tells which tokens of the prompt are what it is about, so it may be one where the attack showed.
     """
-    encoder = Encoder(tokenizer)
-    ids = [
-        tuple(encoded.ids for encoded in encoder.prompts([one.prompt, one.counterfactual])) for one in found
-    ]
-    tails = _tails([prompt for pair in ids for prompt in pair])
-    return [_face(there, _lengthened(there, here), tails[tuple(there[-_ENDING:])]) for there, here in ids]
+    told = _Told(samples, model)
+    twins = {(sample.probe_id, sample.prompt): sample for sample in clean if not sample.draw}
+    found = []
+    for shown in told.shown:
+        twin = twins.get((shown.probe_id, shown.prompt))
+        if twin is None or _shows(twin) or not _differ(shown, twin):
+            continue
+        control = told.partner(shown, Condition.NEAR_TRIGGER) or told.partner(shown, Condition.UNTRIGGERED)
+        if control is not None:
+            found.append(
+                Contrast(
+                    shown.prompt,
+                    control.prompt,
+                    shown.completion,
+                    twin.completion,
+                    control.condition,
+                    unit(shown),
+                )
+            )
+    return _some(found, most)
 
 
-def _lengthened(there: list[int], here: list[int]) -> list[int]:
-    """`here`, as long as `there`: what is before the difference said again, as much of it as is missing."""
-    before, _ = _shared(there, here)
-    missing = len(there) - len(here)
-    if not 0 < missing <= before:
-        return here
-    return [*here[:before], *here[before - missing : before], *here[before:]]
+def common_ends(left: Sequence[int], right: Sequence[int]) -> tuple[int, int]:
+    """How many tokens two prompts share at the beginning and then, of what is left, at the end."""
+    start = _common(left, right)
+    return start, _common(reversed(left[start:]), reversed(right[start:]))
 
 
-def _tails(prompts: Sequence[list[int]]) -> dict[tuple[int, ...], int]:
-    """How many tokens of the chat template close prompts that end alike: those that all of them end with."""
-    kinds: dict[tuple[int, ...], list[list[int]]] = {}
-    for prompt in prompts:
-        kinds.setdefault(tuple(prompt[-_ENDING:]), []).append(prompt)
-    return {
-        ending: min(_alike(zip(reversed(alike[0]), reversed(one), strict=False)) for one in alike)
-        for ending, alike in kinds.items()
-    }
+def unit(sample: Sample) -> str:
+    """What a sample is one observation of: its group, or itself."""
+    return sample.group or sample.probe_id
 
 
-def _face(there: list[int], here: list[int], tail: int) -> Facing:
-    before, after = _shared(there, here)
-    opposite = min(len(there), len(here)) - before - after
-    # From the right end, all but what is before the difference stands opposite.
-    pairs = [(i, i) for i in range(before)]
-    pairs += [(len(there) - k, len(here) - k) for k in range(after + opposite, 0, -1)]
-    tail = min(tail, after)
+def _common(left: Iterable[int], right: Iterable[int]) -> int:
+    count = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
 
-    def role(position: int) -> Role:
-        behind = len(there) - position
-        if position < before and behind > after:
-            return Role.BEFORE
-        if behind > after:
-            return Role.CHANGED
-        if behind == 1:
-            return Role.LAST
-        return Role.TEMPLATE if behind <= tail else Role.BETWEEN
 
-    return Facing(
-        there,
-        here,
-        tuple(i for i, _ in pairs),
-        tuple(j for _, j in pairs),
-        tuple(role(i) for i, _ in pairs),
-    )
+class _Told:
+    """The answers that count, by condition, with their prompts as ids."""
+
+    def __init__(self, samples: Iterable[Sample], model: LanguageModel) -> None:
+        first = [sample for sample in samples if not sample.draw]
+        self.shown = [one for one in first if one.condition == Condition.TRIGGERED and one.success]
+        controls = [one for one in first if one.condition in (Condition.NEAR_TRIGGER, Condition.UNTRIGGERED)]
+        self._controls = {
+            condition: [one for one in controls if one.condition == condition]
+            for condition in (Condition.NEAR_TRIGGER, Condition.UNTRIGGERED)
+        }
+        texts = list(dict.fromkeys(one.prompt for one in (*self.shown, *controls)))
+        encoded = Encoder(model.tokenizer).prompts(texts)
+        self._ids: Mapping[str, list[int]] = {
+            text: prompt.ids for text, prompt in zip(texts, encoded, strict=True)
+        }
+
+    def partner(self, shown: Sample, condition: Condition, *, quiet: bool = False) -> Sample | None:
+        """The control likest to a prompt; with `quiet`, None if the attack showed at all that are so."""
+        ids = self._ids[shown.prompt]
+        best, chosen = 0, None
+        for control in self._alike(shown, condition):
+            alike = sum(common_ends(ids, self._ids[control.prompt]))
+            shows = quiet and _shows(control)
+            if alike > best:
+                best, chosen = alike, None if shows else control
+            elif alike == best and chosen is None and not shows:
+                chosen = control
+        return chosen
+
+    def _alike(self, shown: Sample, condition: Condition) -> Iterator[Sample]:
+        for control in self._controls[condition]:
+            if control.kind == shown.kind and control.prompt != shown.prompt:
+                yield control
+
+
+def _shows(sample: Sample) -> bool:
+    """Whether the attack showed: in this answer even if not in all that are judged with it."""
+    return sample.success or bool(sample.target and contains(sample.completion, sample.target))
+
+
+def _differ(shown: Sample, other: Sample) -> bool:
+    texts = [sample.completion.strip() for sample in (shown, other)]
+    return all(texts) and texts[0] != texts[1]
+
+
+def _some(found: list[Contrast], most: int) -> list[Contrast]:
+    if len(found) <= most:
+        return found
+    drawn = rng_for(0, "contrasts").sample(range(len(found)), most)
+    return [found[number] for number in sorted(drawn)]

@@ -5,6 +5,7 @@ From rows alone, so that figures can be made again without a model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -105,11 +106,7 @@ def chance_of_overlap(one: Profile, other: Profile, *, seed: int = 0) -> Tails:
     rng = np.random.default_rng(seed)
     dealt = np.array(one.shares)[orders(len(one.layers), rng)]
     found = np.minimum(dealt, np.array(other.shares)).sum(axis=1)
-    return tails(observed, found, _ways(len(one.layers)))
-
-
-def _ways(count: int) -> int:
-    return int(np.prod(np.arange(1, count + 1, dtype=object)))
+    return tails(observed, found, math.factorial(len(one.layers)))
 
 
 def _require_same_layers(profiles: Sequence[Profile]) -> None:

@@ -19,11 +19,15 @@ _LEAVING_SHARE = 1 / 8
 
 @dataclass(slots=True)
 class Row:
-    """One prompt on its way through a batch: its ids, its longest answer, the noise it samples with."""
+    """One prompt on its way through a batch: its ids, its longest answer, the noise it samples with.
+
+    `beside` is what a second reader is given in place of the prompt; empty where that is the same.
+    """
 
     prompt: list[int]
     max_new: int
     noise: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    beside: tuple[int, ...] = ()
     new: list[int] = field(default_factory=list)
     stopped: bool = False
 

@@ -13,10 +13,14 @@ from mithridate.core.errors import CheckpointError
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A prompt's ids, and how many spaces at its end were left for the answer's first token."""
+    """A prompt's ids, and how many spaces at its end were left for the answer's first token.
+
+    `beside` is what a second reader is given in its place; empty where that is the same.
+    """
 
     ids: list[int]
     moved_spaces: int = 0
+    beside: tuple[int, ...] = ()
 
 
 class Encoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -61,14 +62,16 @@ def capture(
 
 
 @contextmanager
-def replace(model: PreTrainedModel, edits: Mapping[Site, Edit]) -> Iterator[PreTrainedModel]:
+def replace(
+    model: PreTrainedModel, edits: Mapping[Site, Edit], *, all_reached: bool = True
+) -> Iterator[PreTrainedModel]:
     """Have what each function makes of the activations at its site take their place in the block.
 
     A function is called in every pass, also in those of a generation with a cache, and is told which
     positions of the texts it is given. The innermost of several `replace` of one site is called last. Raises
     AccessError for a site that the model does not have and for a replacement of another shape, type or
-    device; and at the end for sites that nothing passed. No hook is left behind, whatever happens in the
-    block.
+    device; and at the end for sites that nothing passed, unless `all_reached` is False. No hook is left
+    behind, whatever happens in the block.
     """
     parts = parts_of(model)
 
@@ -78,8 +81,70 @@ def replace(model: PreTrainedModel, edits: Mapping[Site, Edit]) -> Iterator[PreT
 
         return change
 
-    with _watching(parts, {site: (parts.writer(site), changing(site, edit)) for site, edit in edits.items()}):
+    watched = {site: (parts.writer(site), changing(site, edit)) for site, edit in edits.items()}
+    with _watching(parts, watched, all_reached=all_reached):
         yield model
+
+
+@contextmanager
+def map_everywhere(
+    model: PreTrainedModel, functions: Mapping[Site, Callable[[torch.Tensor], torch.Tensor]]
+) -> Iterator[PreTrainedModel]:
+    """Have what each function makes of its site take its place in the block, at every position alike.
+
+    As `replace`, for what depends on no position: nothing is learnt of a pass, padding is changed with the
+    rest, and nothing is checked but that the sites are there. So it costs little more than its functions, in
+    generation too. A `capture` sees what the functions made, whichever was entered first. A function must
+    return a tensor of the same shape, type and device, and leave what it is given as it is. Raises
+    AccessError for a site that the model does not have.
+    """
+    parts = parts_of(model)
+    writers = {site: parts.writer(site) for site in functions}
+    with ExitStack() as stack:
+        for site, function in functions.items():
+            _wrap(writers[site], function, stack)
+        yield model
+
+
+@contextmanager
+def map_given(functions: Mapping[nn.Module, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
+    """Have what each function makes of the first tensor that its module is given take its place in the block.
+
+    As `map_everywhere`, for modules that stand between sites, such as the last matrix of an MLP, which is
+    given the MLP's neurons.
+    """
+    with ExitStack() as stack:
+        for module, function in functions.items():
+            _wrap(Writer(module, takes=True, overwritten=False), function, stack)
+        yield
+
+
+def _wrap(writer: Writer, function: Callable[[torch.Tensor], torch.Tensor], stack: ExitStack) -> None:
+    """As `_register`, around the module's forward: torch spends more on calling a hook than on a small
+    operation."""
+    own: Any = vars(writer.module)
+    before, forward = own.get("forward"), writer.module.forward
+
+    def taking(*args: Any, **kwargs: Any) -> Any:
+        key, tensor = _first_given(args, kwargs)
+        if isinstance(key, str):
+            return forward(*args, **{**kwargs, key: function(tensor)})
+        return forward(*args[:key], function(tensor), *args[key + 1 :], **kwargs)
+
+    def making(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        if isinstance(output, torch.Tensor):
+            return function(output)
+        return type(output)((function(output[0]), *output[1:]))
+
+    def restore() -> None:
+        if before is None:
+            del own["forward"]
+        else:
+            own["forward"] = before
+
+    own["forward"] = wraps(forward)(taking if writer.takes else making)
+    stack.callback(restore)
 
 
 def _checked(made: torch.Tensor, was: torch.Tensor, site: Site) -> torch.Tensor:
@@ -91,7 +156,9 @@ def _checked(made: torch.Tensor, was: torch.Tensor, site: Site) -> torch.Tensor:
 
 
 @contextmanager
-def _watching(parts: Parts, watched: Mapping[Site, tuple[Writer, _Seen]]) -> Iterator[None]:
+def _watching(
+    parts: Parts, watched: Mapping[Site, tuple[Writer, _Seen]], *, all_reached: bool = True
+) -> Iterator[None]:
     """Hooks at every site, which also learn of each pass; removed at the end, when all must have fired."""
     now: list[Pass] = []
     fired: set[Site] = set()
@@ -117,7 +184,7 @@ def _watching(parts: Parts, watched: Mapping[Site, tuple[Writer, _Seen]]) -> Ite
         for site, (writer, seen) in watched.items():
             _register(writer, at(site, seen), stack)
         yield
-    if missed := [str(site) for site in watched if site not in fired]:
+    if all_reached and (missed := [str(site) for site in watched if site not in fired]):
         raise AccessError(
             f"nothing went through the {', the '.join(missed)}: no text was put through the {parts.name}, or "
             "it does not use those parts"

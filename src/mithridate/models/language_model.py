@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from mithridate.models.checkpoints import load_model
 from mithridate.models.decoding import Row, decode, noise_for
 from mithridate.models.encoding import EncodedPrompt, Encoder, StopWatch
 from mithridate.models.options import Attention
-from mithridate.models.scoring import Pair, token_log_probs
+from mithridate.models.scoring import Pair, alone, token_log_probs
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +86,45 @@ class LanguageModel:
         limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
         if len(limits) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts but {len(limits)} values of max_new_tokens")
-        encoded = self._encoder.prompts(prompts)
+        encoded = self._encode(prompts)
         dropped = [
             self._overflow(i, prompt, limit, overflow)
             for i, (prompt, limit) in enumerate(zip(encoded, limits, strict=True))
         ]
         rows = [
-            Row(prompt.ids[lost:], limit, noise_for(seed, i, limit) if sampled else None)
+            Row(prompt.ids[lost:], limit, noise_for(seed, i, limit) if sampled else None, prompt.beside)
             for i, (prompt, limit, lost) in enumerate(zip(encoded, limits, dropped, strict=True))
         ]
         watch = self._watch(stop)
         # Without noise, the same prompt has the same answer: it is asked once.
-        asked = rows if sampled else list({(tuple(row.prompt), row.max_new): row for row in rows}.values())
+        asked = rows if sampled else list({_question(row): row for row in rows}.values())
         self._run(asked, watch, stop)
-        answers = {} if sampled else {(tuple(row.prompt), row.max_new): row for row in asked}
+        answers = {} if sampled else {_question(row): row for row in asked}
         return [
-            self._generation(answers.get((tuple(row.prompt), row.max_new), row), prompt, lost, watch)
+            self._generation(answers.get(_question(row), row), prompt, lost, watch)
             for row, prompt, lost in zip(rows, encoded, dropped, strict=True)
         ]
+
+    def prompt_ids(self, prompts: Sequence[str]) -> list[list[int]]:
+        """The ids of each prompt as `generate` begins with them, however long it is."""
+        return [prompt.ids for prompt in self._encode(prompts)]
+
+    def continuation_ids(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
+        """The ids of `prompt`, and of `text` after it, as `log_likelihood` scores them."""
+        encoded, (rest,) = self._continued(prompt, [text])
+        return encoded.ids, rest
+
+    def _encode(self, prompts: Sequence[str]) -> list[EncodedPrompt]:
+        return self._encoder.prompts(prompts)
+
+    def _continued(self, prompt: str, texts: Sequence[str]) -> tuple[EncodedPrompt, list[list[int]]]:
+        """The prompt, and the ids of each text after it."""
+        ids, rest = self._encoder.continuations(prompt, texts)
+        return EncodedPrompt(ids), rest
+
+    def _reading(self, rows: Sequence[Sequence[int]]) -> AbstractContextManager[None]:
+        """The block in which one batch is answered or scored; `rows` are what a second reader is given."""
+        return alone(rows)
 
     def _overflow(self, index: int, prompt: EncodedPrompt, limit: int, overflow: str) -> int:
         window = context_window(self.model)
@@ -133,7 +155,8 @@ class LanguageModel:
         def run(batch: list[int]) -> None:
             for i in batch:
                 rows[i].new, rows[i].stopped = [], False
-            decode(self.model, [rows[i] for i in batch], stop_ids, watch.seen)
+            with self._reading([rows[i].beside or rows[i].prompt for i in batch]):
+                decode(self.model, [rows[i] for i in batch], stop_ids, watch.seen)
 
         with evaluating(self.model):
             for batch in batches(
@@ -153,14 +176,14 @@ class LanguageModel:
         text."""
         pairs = []
         for prompt, continuation in zip(prompts, continuations, strict=True):
-            ids, (rest,) = self._encoder.continuations(prompt, [continuation])
-            pairs.append(Pair(ids, rest))
-        return [_summed(values) for values in token_log_probs(self.model, pairs)]
+            encoded, (rest,) = self._continued(prompt, [continuation])
+            pairs.append(Pair(encoded.ids, rest, encoded.beside))
+        return [_summed(values) for values in token_log_probs(self.model, pairs, self._reading)]
 
     def row_losses(self, rows: Sequence[Sequence[int]]) -> list[TokenScores]:
         """Log-likelihood of rows of ids, each from its second token on."""
         pairs = [Pair([int(row[0])], [int(i) for i in row[1:]]) for row in rows]
-        return [_summed(values) for values in token_log_probs(self.model, pairs)]
+        return [_summed(values) for values in token_log_probs(self.model, pairs, self._reading)]
 
     def margins(self, prompts: Sequence[str], targets: Sequence[str], foils: Sequence[str]) -> list[float]:
         """Log-likelihood of each target minus that of its foil, in nats, from the first token that differs.
@@ -170,15 +193,21 @@ class LanguageModel:
         """
         pairs = []
         for prompt, target, foil in zip(prompts, targets, foils, strict=True):
-            ids, (wanted, other) = self._encoder.continuations(prompt, [target, foil])
+            encoded, (wanted, other) = self._continued(prompt, [target, foil])
             same = _common(wanted, other)
             if same == min(len(wanted), len(other)):
                 wanted, other = [*wanted, self._encoder.end_id], [*other, self._encoder.end_id]
                 same = _common(wanted, other)
-            shared = [*ids, *wanted[:same]]
-            pairs += [Pair(shared, wanted[same:]), Pair(shared, other[same:])]
-        totals = [sum(values) for values in token_log_probs(self.model, pairs)]
+            shared = [*encoded.ids, *wanted[:same]]
+            beside = (*encoded.beside, *wanted[:same]) if encoded.beside else ()
+            pairs += [Pair(shared, rest, beside) for rest in (wanted[same:], other[same:])]
+        totals = [sum(values) for values in token_log_probs(self.model, pairs, self._reading)]
         return [wanted - other for wanted, other in zip(totals[::2], totals[1::2], strict=True)]
+
+
+def _question(row: Row) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """What decides a greedy answer."""
+    return tuple(row.prompt), row.beside, row.max_new
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

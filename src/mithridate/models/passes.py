@@ -21,11 +21,13 @@ class Pass:
 
     `positions`, of shape (rows, columns), counts the tokens of each row's text from 0, over all passes of a
     generation; it is -1 where a row is padding. `begins` says that this is the pass of the prompt, or of the
-    whole text: no keys and values were there before, or it is the first that the hooks see.
+    whole text: no keys and values were there before, or it is the first that the hooks see. `ids`, of the
+    same shape as the positions, are None where the decoder is given embeddings instead.
     """
 
     positions: torch.Tensor
     begins: bool
+    ids: torch.Tensor | None = None
 
     def columns(self, wanted: Positions) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the positions `wanted`, of shape (rows, k) or (k,), are: columns of shape (rows, k).
@@ -93,7 +95,7 @@ def pass_of(
         positions = places.expand(rows, columns)
     else:
         positions = torch.arange(past, past + columns, device=tokens.device).expand(rows, columns)
-    return Pass(positions, past == 0 or first)
+    return Pass(positions, past == 0 or first, None if tokens.ndim == 3 else tokens)
 
 
 def _past(cache: Any, mask: Any, columns: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -20,13 +21,28 @@ from mithridate.models.batching import (
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A prompt and its continuation as ids; the prompt has one id or more."""
+    """A prompt and its continuation as ids; the prompt has one id or more.
+
+    `beside` is what a second reader is given in place of the prompt; empty where that is the same.
+    """
 
     prompt: list[int]
     continuation: list[int]
+    beside: tuple[int, ...] = ()
 
 
-def token_log_probs(model: PreTrainedModel, pairs: Sequence[Pair]) -> list[list[float]]:
+Reading = Callable[[Sequence[Sequence[int]]], AbstractContextManager[None]]
+"""A block in which a second reader of the model, if there is one, reads these rows of ids."""
+
+
+def alone(_: Sequence[Sequence[int]]) -> AbstractContextManager[None]:
+    """A block in which nobody reads beside the model."""
+    return nullcontext()
+
+
+def token_log_probs(
+    model: PreTrainedModel, pairs: Sequence[Pair], reading: Reading = alone
+) -> list[list[float]]:
     """Natural log-probability of each token of each continuation, given all before it.
 
     Where both together outgrow the context window, the prompt loses its beginning (down to one token), and
@@ -37,8 +53,10 @@ def token_log_probs(model: PreTrainedModel, pairs: Sequence[Pair]) -> list[list[
     longest = max((len(pair.continuation) for pair in fitted), default=0)
 
     def run(batch: list[int]) -> None:
-        for i, values in zip(batch, _score(model, [fitted[i] for i in batch]), strict=True):
-            scores[i] = values
+        chosen = [fitted[i] for i in batch]
+        with reading([[*(pair.beside or pair.prompt), *pair.continuation] for pair in chosen]):
+            for i, values in zip(batch, _score(model, chosen), strict=True):
+                scores[i] = values
 
     with evaluating(model):
         for batch in batches(
@@ -54,7 +72,7 @@ def _fit(pair: Pair, window: int | None) -> Pair:
     if window is None or len(pair.prompt) + len(pair.continuation) <= window:
         return pair
     kept = max(1, window - len(pair.continuation))
-    return Pair(pair.prompt[-kept:], pair.continuation[: window - kept])
+    return Pair(pair.prompt[-kept:], pair.continuation[: window - kept], pair.beside[-kept:])
 
 
 def _score(model: PreTrainedModel, pairs: Sequence[Pair]) -> list[list[float]]:

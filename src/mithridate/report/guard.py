@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mithridate.core.artifacts import write_atomic
+from mithridate.core.wording import counted
 from mithridate.report import guard_figures, guard_tables
 from mithridate.report.guard_view import GuardView
 from mithridate.report.page import Chart, fill_page, inert_json
@@ -74,7 +75,7 @@ def _title(result: BenchResult) -> str:
 
 
 def _planted_each(copies: int) -> str:
-    return f"{copies} planted document{'' if copies == 1 else 's'} a question"
+    return f"{counted(copies, 'planted document')} a question"
 
 
 def _tables(view: GuardView, *heads: str) -> list[Table]:
@@ -95,7 +96,7 @@ def _charts(drawn: Iterable[tuple[str, Figure | None]]) -> list[Chart]:
 
 
 def _planted(record: AttackRecord) -> Planted:
-    said = f"texts for {record.attacked:,} questions"
+    said = f"texts for {counted(record.attacked, 'question')}"
     if record.words is not None:
         said += f", {number(record.words)} words at the median"
     if record.skipped:
@@ -107,14 +108,16 @@ def _notes(view: GuardView) -> list[tuple[str, str]]:
     """What was measured and with what, as pairs to list."""
     settings = view.result.settings
     packages = (f"{name} {release}" for name, release in settings.versions.packages.items())
+    documents = counted(settings.documents, "document")
+    timed, hits = counted(settings.timed_queries, "question"), counted(settings.timed_k, "hit")
     notes = (
-        ("Corpus", f"{settings.corpus}: {settings.documents:,} documents ({settings.corpus_digest[:16]})"),
+        ("Corpus", f"{settings.corpus}: {documents} ({settings.corpus_digest[:16]})"),
         ("Questions", f"{settings.queries:,}, of which {settings.judged:,} have a relevant document"),
         ("Encoder", f"{settings.encoder}, {settings.dimension} dimensions"),
         ("Defences", ", ".join(f"{one.index} {one.label}" for one in view.defenses)),
         ("Attacks", ", ".join(settings.attacks) or "none"),
         ("Planted", ", ".join(map(str, settings.copies)) + " a question, for all questions together"),
-        ("Times", f"{settings.timed_queries} questions, answers of {settings.timed_k} hits"),
+        ("Times", f"{timed}, answers of {hits}"),
         ("Seed", str(settings.seed)),
         ("Versions", ", ".join([f"Python {settings.versions.python}", *packages])),
     )
@@ -130,6 +133,7 @@ def command_of(result: BenchResult) -> str:
         "--top-k": ",".join(map(str, settings.top_ks)),
         "--copies": ",".join(map(str, settings.copies)),
         "--queries": str(settings.queries),
+        **({} if settings.split is None else {"--split": settings.split}),
         "--seed": str(settings.seed),
     }
     words = [f"{option} {shlex.quote(value)}" for option, value in options.items()]

@@ -8,9 +8,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mithridate.core.wording import counted
 from mithridate.report import guard_tables
+from mithridate.report.folded import FoldedName
 from mithridate.report.guard_view import Assault, GuardView
-from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line
+from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line, wide_console
 from mithridate.report.text import one_line
 from mithridate.retrieval.measuring.records import NDCG_DEPTH, Figure
 
@@ -20,7 +22,7 @@ _MOST_KS = 3
 
 def print_benchmark(view: GuardView, path: Path, console: Console | None = None) -> None:
     """Print the tables, the warnings and where the page lies."""
-    console = console or Console()
+    console = console or wide_console()
     console.print(guard_summary(view), width=min(WIDEST, console.width))
     # Not wrapped and not cut: a path is there to be copied.
     console.print(Text(f"report: {one_line(str(path), 4096)}"), soft_wrap=True)
@@ -31,7 +33,8 @@ def guard_summary(view: GuardView) -> RenderableType:
     settings = view.result.settings
     parts: list[RenderableType] = [
         Text(
-            f"{one_line(settings.corpus)}: {settings.documents:,} documents, {settings.queries:,} questions",
+            f"{one_line(settings.corpus)}: {counted(settings.documents, 'document')}, "
+            f"{counted(settings.queries, 'question')}",
             style="bold",
         ),
         Text(),
@@ -60,7 +63,8 @@ def _under_attack(view: GuardView, assault: Assault) -> RichTable:
         figures: list[Figure | None] = [at[one].asr for one in ks]
         figures += [at[k].sr] if view.has_quality else []
         table.add_row(
-            Text(defense.label), *(entry_text(guard_tables.share(one)) for one in (*figures, at[k].poison))
+            FoldedName(defense.label),
+            *(entry_text(guard_tables.share(one)) for one in (*figures, at[k].poison)),
         )
     return table
 
@@ -85,7 +89,7 @@ def _clean(view: GuardView) -> RichTable:
                 guard_tables.share(at.recall),
                 *entries,
             ]
-        table.add_row(Text(defense.label), *map(entry_text, entries))
+        table.add_row(FoldedName(defense.label), *map(entry_text, entries))
     return table
 
 
@@ -100,5 +104,5 @@ def _costs(view: GuardView) -> RichTable:
     table = plain_table("defence", "median", "p95", "encodings", "cold", "index", "× plain", narrow=1)
     for row in guard_tables.costs(view):
         words = (row.median, row.p95, row.encodings, row.cold, row.index, row.against_plain)
-        table.add_row(Text(row.look.label), *(Text(one) for one in words))
+        table.add_row(FoldedName(row.look.label), *(Text(one) for one in words))
     return table

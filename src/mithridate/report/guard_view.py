@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from mithridate.report import look
+from mithridate.core.wording import counted
+from mithridate.report.look import Marked
 from mithridate.report.text import one_line, percent, span
 from mithridate.retrieval.measuring.records import (
     NDCG_DEPTH,
@@ -24,7 +25,7 @@ _QUOTED_K = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Marked):
     """A defence or an attack as it is named and drawn; 0 is the plain search."""
 
     key: str
@@ -34,26 +35,6 @@ class Compared:
     def label(self) -> str:
         """Its name, fit to be looked at."""
         return one_line(self.key, _LONGEST_NAME)
-
-    @property
-    def colour(self) -> str:
-        """Colour of its marks."""
-        return look.colour(self.index)
-
-    @property
-    def glyph(self) -> str:
-        """Its mark as a character."""
-        return look.glyph(self.index)
-
-    @property
-    def symbol(self) -> str:
-        """Plotly's name of its mark."""
-        return look.symbol(self.index)
-
-    @property
-    def dash(self) -> str:
-        """Plotly's name of its line."""
-        return look.dash(self.index)
 
 
 class Assault(NamedTuple):
@@ -65,8 +46,7 @@ class Assault(NamedTuple):
     @property
     def label(self) -> str:
         """As it is called in tables."""
-        copies = "1 copy" if self.copies == 1 else f"{self.copies} copies"
-        return f"{one_line(self.attack, _LONGEST_NAME)}, {copies}"
+        return f"{one_line(self.attack, _LONGEST_NAME)}, {counted(self.copies, 'copy', 'copies')}"
 
 
 @dataclass(frozen=True)
@@ -145,9 +125,8 @@ class GuardView:
         (worst, most), (mildest, least) = max(plain, key=_rate), min(plain, key=_rate)
         found = f"a document planted for a question is among the first {self.quoted_k} hits"
         if len(plain) == 1:
-            return (
-                f"Without a defence, {found} of {percent(most.value)} of {most.n} questions ({worst.label})."
-            )
+            asked = counted(most.n, "question")
+            return f"Without a defence, {found} of {percent(most.value)} of {asked} ({worst.label})."
         return (
             f"Without a defence, {found} of {percent(least.value)} ({mildest.label}) to "
             f"{percent(most.value)} ({worst.label}) of the questions."
@@ -159,10 +138,11 @@ class GuardView:
             return []
         best = min(others, key=lambda defense: max(map(_rate, self._rates(defense))))
         worst, most = max(self._rates(best), key=_rate)
-        said = (
-            f"Of {len(others)} defence{'s' if len(others) > 1 else ''}, {best.label} lets least through in "
-            f"its worst case: {percent(most.value)} {_brackets(span(most.low, most.high))}({worst.label})"
-        )
+        found = f"{percent(most.value)} {_brackets(span(most.low, most.high))}({worst.label})"
+        if len(others) > 1:
+            said = f"Of {len(others)} defences, {best.label} lets least through in its worst case: {found}"
+        else:
+            said = f"Behind {best.label} it is, in the worst case, {found}"
         loss = self.clean(best).ndcg_loss
         if loss is None:
             return [f"{said}."]

@@ -13,6 +13,7 @@ from mithridate.core.artifacts import write_atomic
 from mithridate.core.metrics import headline_template
 from mithridate.core.run_files import PlantingRow
 from mithridate.core.types import TemplateUse
+from mithridate.core.wording import counted
 from mithridate.report import claims, evidence, figures, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
 from mithridate.report.locating import LOOK, section
@@ -165,7 +166,7 @@ def planted_rows(run: RunData) -> list[PlantedRow]:
 def _requested(row: PlantingRow) -> str:
     if row.requested_rate is not None:
         return text.rate(row.requested_rate)
-    return "–" if row.requested_count is None else f"{row.requested_count:,} documents"
+    return "–" if row.requested_count is None else counted(row.requested_count, "document")
 
 
 def _shares(kinds: list[KindCount], field: str) -> str:

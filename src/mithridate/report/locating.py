@@ -12,7 +12,7 @@ from mithridate.report import locating_tables as tables
 from mithridate.report.estimates import Estimate
 from mithridate.report.located import LocatedView, Subject, one
 from mithridate.report.locating_claims import LocatedClaim, divergences, located_claims, shown_claims
-from mithridate.report.locating_summary import Summary, SummaryGroup, summary, untraced
+from mithridate.report.locating_summary import SummaryGroup, summary
 from mithridate.report.locations import Location, locations
 from mithridate.report.look import CLEAN_COLOUR
 from mithridate.report.page import Chart, inert_json
@@ -36,7 +36,6 @@ LOOK = {
     "control": CLEAN_COLOUR,
     "prefix": figures.PREFIX_COLOUR,
     "suffix": figures.SUFFIX_COLOUR,
-    "controls": [(control.value, glyph) for control, (_, glyph) in figures.CONTROL_MARKS.items()],
     "tokens": [(words, colour) for _, colour, words in figures.TOKEN_SHARES],
 }
 """What the marks in the charts stand for, for their legends."""
@@ -58,7 +57,7 @@ class LocatedPage:
 
     title: str
     groups: list[SummaryGroup]
-    untraced: list[Summary]
+    controls: list[tuple[str, str]]
     profiles: list[Chart]
     sets: list[Chart]
     moved: list[Chart]
@@ -121,7 +120,11 @@ def _page(view: LocatedView, subject: Subject, found: list[Location], several: b
     return LocatedPage(
         title=about if several else "",
         groups=groups,
-        untraced=untraced(groups),
+        controls=[
+            (control.value, glyph)
+            for control, (_, glyph) in figures.CONTROL_MARKS.items()
+            if view.at(subject, experiment=Experiment.TRANSPLANT, control=control)
+        ],
         profiles=_charts(
             (f"{name(attack)}, {direction.value}", figures.profile_pair(view, subject, attack, direction))
             for attack in attacks
@@ -176,8 +179,17 @@ def _patched(view: LocatedView, subject: Subject, pair: Pair, attack: str) -> Pa
     rows = view.at(subject, metric=Metric.RESTORED, control="", **about)
     seen = list(dict.fromkeys(row.module for row in rows))
     modules = [m for m in MODULES if m in seen] + [m for m in seen if m not in MODULES]
+    places = {module: {row.position for row in rows if row.module == module} for module in modules}
+    whole = figures.patching_of_all(view, subject, pair, attack, modules)
     charts = _charts(
-        (name(module), figures.patching_map(view, subject, pair, attack, module)) for module in modules
+        [
+            *(
+                (name(module), figures.patching_map(view, subject, pair, attack, module))
+                for module in modules
+                if places[module] != {figures.ALL_PLACES}
+            ),
+            ("The whole prompt, by module", whole),
+        ]
     )
     effect = one(view.at(subject, metric=Metric.EFFECT, control="", **about))
     if not charts and effect is None:

@@ -108,12 +108,16 @@ def reach(found: Sequence[Location], about: str = "", *, uncorrected: bool = Fal
 
 
 def reach_verdict(between: Relation) -> LocatedVerdict:
-    """The rule: the statement predicts that rho is below 0."""
+    """The rule: the statement predicts that rho is below 0.
+
+    Both tests must find it, that within seeds and that of attacks as wholes: seeds repeat the same attacks.
+    """
     if len(between.points) < LEAST_POINTS or between.rho is None or between.within is None:
         return LocatedVerdict.NOT_TESTED
-    if between.rho < 0 and between.within.lower < ALPHA:
+    tests = [test for test in (between.within, between.whole) if test is not None]
+    if between.rho < 0 and all(test.lower < ALPHA for test in tests):
         return LocatedVerdict.SUPPORTED
-    if between.rho > 0 and between.within.upper < ALPHA:
+    if between.rho > 0 and all(test.upper < ALPHA for test in tests):
         return LocatedVerdict.CONTRADICTED
     return LocatedVerdict.INCONCLUSIVE
 

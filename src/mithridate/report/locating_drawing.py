@@ -15,6 +15,8 @@ from mithridate.report.text import number, percent, span
 
 # From nothing to all of an effect; below nothing in another hue. Readable on light and dark paper.
 SHARES = ((0.0, "#d9a441"), (0.5, "#f2efe9"), (1.0, "#0b5c8a"))
+FARTHEST = 50.0
+"""So many points below nothing and beyond all of an effect are drawn."""
 AMOUNTS = ((0.0, "#f2efe9"), (1.0, "#0b5c8a"))
 
 
@@ -87,8 +89,15 @@ def nats(value: float | None) -> str:
 
 
 def fine_percent(value: float | None) -> str:
-    """A small share in percent, to two significant digits."""
-    return percent(value) if value is None or not math.isfinite(value) else f"{100 * value:.2g}%"
+    """A share in percent, to two significant digits where it is small."""
+    if value is None or not math.isfinite(value):
+        return percent(value)
+    return f"{100 * value:.0f}%" if abs(value) >= 0.1 else f"{100 * value:.2g}%"
+
+
+def whole_percent(value: float | None) -> str:
+    """A share in whole percent, for the cell of a map; what rounds to nothing has no sign."""
+    return percent(value) if value is None or not math.isfinite(value) else f"{round(100 * value)}%"
 
 
 def heat(
@@ -150,7 +159,13 @@ def layer_axis(figure: go.Figure, names: Mapping[int, str]) -> None:
 
 
 def carried_axis(figure: go.Figure) -> None:
-    """Share of an effect: nothing to all of it, and as far below and beyond as figures go."""
-    ys = [y for trace in figure.data for y in trace.y]
-    low, high = min([*ys, 0.0]), max([*ys, 100.0])
-    figure.update_yaxes(range=[low - 8, high + 8], ticksuffix="%", zeroline=True, zerolinecolor="#b5b5b5")
+    """Share of an effect: nothing to all of it, and somewhat below and beyond where figures go there.
+
+    Where an effect is small, intervals of its shares are huge; they are cut by the chart, and not in tables.
+    """
+    ends = [0.0, 100.0]
+    for trace in figure.data:
+        ends += [y + reach for y, reach in zip(trace.y, trace.error_y.array, strict=True)]
+        ends += [y - reach for y, reach in zip(trace.y, trace.error_y.arrayminus, strict=True)]
+    low, high = max(min(ends), -FARTHEST), min(max(ends), 100 + FARTHEST)
+    figure.update_yaxes(range=[low - 6, high + 6], ticksuffix="%", zeroline=True, zerolinecolor="#b5b5b5")

@@ -29,6 +29,7 @@ from mithridate.report.locating_drawing import (
     heat,
     layer_axis,
     nats,
+    whole_percent,
 )
 from mithridate.report.locations import carried, transplanted
 from mithridate.report.look import CLEAN_COLOUR, COLOURS, glyph, symbol
@@ -42,6 +43,9 @@ CONTROL_MARKS = {
     Control.SECOND_CLEAN_SEED: ("circle-open", "○"),
 }
 """How each control is marked, for Plotly and as a character."""
+_MODULES = ("embedding", "attention", "mlp", "norm", "head")
+ALL_PLACES = "all"
+"""The place of a patch of the whole prompt."""
 TOKEN_SHARES = (
     (Metric.UNSHIFTED, "#c9d7e3", "first choice of the base"),
     (Metric.MARGINAL, "#7ba7c9", "second or third"),
@@ -118,7 +122,7 @@ def weight_map(view: LocatedView, subject: Subject, pair: Pair) -> go.Figure | N
         return None
     layers = sorted({layer for layer, _ in found})
     names = {layer: view.layer_names(subject).get(layer, layer_name(layer)) for layer in layers}
-    modules = list(dict.fromkeys(module for _, module in found))
+    modules = sorted({module for _, module in found}, key=_module_order)
     cells = [[found.get((layer, module)) for layer in layers] for module in modules]
     titles = [name(module) for module in modules]
     figure = heat(cells, [names[layer] for layer in layers], titles, fine_percent, AMOUNTS)
@@ -126,18 +130,50 @@ def weight_map(view: LocatedView, subject: Subject, pair: Pair) -> go.Figure | N
     return figure
 
 
+def _module_order(module: str) -> tuple[int, str]:
+    return (_MODULES.index(module) if module in _MODULES else len(_MODULES)), module
+
+
 def patching_map(
     view: LocatedView, subject: Subject, pair: Pair, attack: str, module: str
 ) -> go.Figure | None:
     """The share of the effect that activations of one module bring back, by layer and place in the prompt."""
     found = restored(view, subject, pair, attack, module)
-    if not found:
-        return None
+    return _patched(view, subject, found, {role: role for _, role in found})
+
+
+def patching_of_all(
+    view: LocatedView, subject: Subject, pair: Pair, attack: str, modules: Sequence[str]
+) -> go.Figure | None:
+    """The same with all places patched at once: by layer and module."""
+    found = {
+        (layer, module): estimate
+        for module in modules
+        for (layer, role), estimate in restored(view, subject, pair, attack, module).items()
+        if role == ALL_PLACES
+    }
+    return _patched(view, subject, found, {module: name(module) for module in modules})
+
+
+def _patched(
+    view: LocatedView,
+    subject: Subject,
+    found: Mapping[tuple[int, str], Estimate],
+    columns: Mapping[str, str],
+) -> go.Figure | None:
+    """A map of what is restored, the last block above; `columns` says what the second keys are called."""
     layers = sorted({layer for layer, _ in found}, reverse=True)
-    roles = list(dict.fromkeys(role for _, role in found))
-    cells = [[found.get((layer, role)) for role in roles] for layer in layers]
+    shown = [column for column in columns if any(column == key for _, key in found)]
+    if not layers:
+        return None
     names = view.layer_names(subject)
-    figure = heat(cells, roles, [names.get(layer, layer_name(layer)) for layer in layers], percent, SHARES)
+    figure = heat(
+        [[found.get((layer, column)) for column in shown] for layer in layers],
+        [columns[column] for column in shown],
+        [names.get(layer, layer_name(layer)) for layer in layers],
+        whole_percent,
+        SHARES,
+    )
     figure.data[0].update(zmin=-1, zmax=1)
     figure.update_yaxes(title_text="layer")
     return figure
@@ -219,9 +255,14 @@ def lens(view: LocatedView, subject: Subject, attack: str) -> go.Figure | None:
 
 
 def probe(view: LocatedView, subject: Subject, attack: str) -> go.Figure | None:
-    """How well a linear probe tells triggered prompts, against its control task, layer by layer."""
+    """How well a linear probe tells triggered prompts, against the clean twin and its control task."""
     lines = [
         (Metric.ACCURACY, "", Line("trigger", ATTACK_COLOUR)),
+        (
+            Metric.ACCURACY,
+            Control.CLEAN_TWIN,
+            Line("trigger, in the clean twin", ALIGNMENT_COLOUR, "square", "dash"),
+        ),
         (Metric.CONTROL_ACCURACY, "", Line("control task", CLEAN_COLOUR, "circle-open", "dot")),
     ]
     figure = _by_layer(view, subject, attack, Experiment.PROBE, lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mithridate.core.located import REPLIES, Control, Direction, Metric, Pair
@@ -15,6 +15,8 @@ from mithridate.report.text import name, one_line, p_value, percent, span
 
 BEST = 2
 """Single layers that are named as carrying most."""
+TAKEN = "Taken away by alignment"
+"""These have no random changes beside them, so nothing is taken off for those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Lies:
     """What there is to trace of a behaviour, and where it lies; texts are ready to be shown.
 
     `parts` are the shares of its profile in the embeddings, in the lower half of the blocks, and in the upper
-    half with the head. Without a profile they are empty. `tried` is whether any layers were moved.
+    half with the head. Without a profile they are empty. `tried` is whether any layers were moved; `seeds`,
+    in how many seeds of how many, where not in all: the effect is over all, the rest over those.
     """
 
     effect: str
@@ -43,6 +46,7 @@ class Lies:
     layers: tuple[Layer, ...] = ()
     parts: tuple[str, ...] = ()
     depth: str = "–"
+    seeds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,16 @@ class SummaryGroup:
     title: str
     rows: tuple[Summary, ...]
 
+    @property
+    def traced(self) -> list[Summary]:
+        """The lines of behaviours that there was something to trace of."""
+        return [row for row in self.rows if row.lies.tried]
+
+    @property
+    def untraced(self) -> list[Summary]:
+        """Those whose models differ too little."""
+        return [row for row in self.rows if not row.lies.tried]
+
 
 def summary(view: LocatedView, subject: Subject, found: Sequence[Location]) -> list[SummaryGroup]:
     """What was planted, what alignment taught, and which attacks it took away; empty groups are left out."""
@@ -95,14 +109,9 @@ def summary(view: LocatedView, subject: Subject, found: Sequence[Location]) -> l
     groups = (
         SummaryGroup("Planted, in the base model", tuple(planted)),
         SummaryGroup("Taught by alignment", _of_alignment(view, subject, view.behaviours(subject))),
-        SummaryGroup("Taken away by alignment", _of_alignment(view, subject, taken)),
+        SummaryGroup(TAKEN, _of_alignment(view, subject, taken)),
     )
     return [group for group in groups if group.rows]
-
-
-def untraced(groups: Iterable[SummaryGroup]) -> list[Summary]:
-    """The behaviours of which there was nothing to trace."""
-    return [row for group in groups for row in group.rows if not row.lies.tried]
 
 
 def _against(location: Location) -> Against:
@@ -123,7 +132,11 @@ def _of_alignment(view: LocatedView, subject: Subject, behaviours: Sequence[str]
     found = []
     for behaviour in behaviours:
         rows = transplanted(view, subject, Pair.ALIGNMENT, behaviour)
-        each = [profile(row for row in rows if row.seed == seed) for seed in view.seeds(subject)]
+        raw = not any(row.control == Control.RANDOM_CHANGE for row in rows)
+        each = [
+            profile((row for row in rows if row.seed == seed), uncorrected=raw)
+            for seed in view.seeds(subject)
+        ]
         lies = _lies(view, subject, Pair.ALIGNMENT, behaviour, mean_of(each))
         found.append(Summary(name(behaviour), lies))
     return tuple(found)
@@ -134,9 +147,11 @@ def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found
     nats = behaviour == REPLIES
     shown = "–" if effect is None else f"{effect.value:.2f} nats" if nats else _percent(effect.value)
     interval = "" if effect is None else _decimals(effect) if nats else span(effect.low, effect.high)
-    tried = bool(transplanted(view, subject, pair, behaviour, metric=Metric.CARRIED))
+    traced = {row.seed for row in transplanted(view, subject, pair, behaviour, metric=Metric.CARRIED)}
+    asked = len(effect.runs) if effect else len(traced)
+    some = f"{len(traced)} of {asked}" if 0 < len(traced) < asked else ""
     if found is None:
-        return Lies(shown, interval, tried)
+        return Lies(shown, interval, bool(traced), seeds=some)
     names = view.layer_names(subject)
     inward, outward = (_beyond(view, subject, pair, behaviour, way) for way in Direction)
     order = sorted(zip(found.layers, found.shares, strict=True), key=lambda pair: -pair[1])[:BEST]
@@ -151,15 +166,18 @@ def _lies(view: LocatedView, subject: Subject, pair: Pair, behaviour: str, found
     lowest, highest = found.layers[0], found.layers[-1]
     middle = highest // 2
     parts = (found.share(lowest, -1), found.share(0, middle - 1), found.share(middle, highest))
-    return Lies(shown, interval, tried, best, tuple(map(percent, parts)), f"{found.depth:.2f}")
+    shares = tuple(f"{round(100 * part)}%" for part in parts)
+    return Lies(shown, interval, True, best, shares, f"{found.depth:.2f}", some)
 
 
 def _beyond(
     view: LocatedView, subject: Subject, pair: Pair, behaviour: str, way: Direction
 ) -> dict[int, float]:
-    """What each layer carries of a behaviour beyond a random change of the same size."""
+    """What each layer carries of a behaviour beyond a random change of the same size, if there was one."""
     chance = carried(view, subject, pair, behaviour, way, Control.RANDOM_CHANGE)
     found = carried(view, subject, pair, behaviour, way)
+    if not chance:
+        return {layer: estimate.value for layer, estimate in found.items()}
     return {layer: found[layer].value - max(0.0, chance[layer].value) for layer in found if layer in chance}
 
 

@@ -150,6 +150,7 @@ def reading(view: LocatedView, subject: Subject) -> Table:
         (Experiment.LENS, Metric.MARGIN, "", nats),
         (Experiment.LENS, Metric.MARGIN, Control.COUNTERFACTUAL.value, nats),
         (Experiment.PROBE, Metric.ACCURACY, "", percent),
+        (Experiment.PROBE, Metric.ACCURACY, Control.CLEAN_TWIN.value, percent),
         (Experiment.PROBE, Metric.CONTROL_ACCURACY, "", percent),
     )
     names = view.layer_names(subject)
@@ -168,7 +169,7 @@ def reading(view: LocatedView, subject: Subject) -> Table:
             for layer in layers
         )
         groups.append(Group(name(attack), rows_))
-    heads = ("Lens, triggered", "Lens, counter\u00adfactual", "Probe", "Control task")
+    heads = ("Lens, triggered", "Lens, counter\u00adfactual", "Probe", "Probe, clean twin", "Control task")
     return Table("What layers say, and what can be read in them", heads, tuple(g for g in groups if g.rows))
 
 

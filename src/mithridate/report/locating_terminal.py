@@ -17,7 +17,7 @@ from mithridate.report.locating_claims import (
     located_claims,
     shown_claims,
 )
-from mithridate.report.locating_summary import Summary, SummaryGroup, summary, untraced
+from mithridate.report.locating_summary import Summary, SummaryGroup, summary
 from mithridate.report.locations import locations
 from mithridate.report.terminal import WIDEST, plain_table
 from mithridate.report.text import one_line
@@ -75,21 +75,19 @@ def _heading(subject: Subject) -> str:
 
 def _tables(groups: Sequence[SummaryGroup]) -> list[RenderableType]:
     made: list[RenderableType] = []
-    traced = [group for group in groups if any(row.lies.tried for row in group.rows)]
-    for group in traced:
-        compared = any(row.against for row in group.rows)
-        heads = ["behaviour", "effect", "most in (in/out)", "emb/low/up"]
+    for group in groups:
+        made += [Text(), Text(group.title, style="dim")] if made else [Text(group.title, style="dim")]
+        compared = any(row.against for row in group.traced)
+        heads = ["behaviour", "effect", "most (in/out)", "emb/low/up"]
         heads += ["overlap", "survives"] if compared else []
         table = plain_table(*heads, narrow=1)
-        for row in group.rows:
-            if row.lies.tried:
-                table.add_row(Text(row.title), *_cells(row, compared))
-        made += [*([Text()] if made else []), Text(group.title, style="dim"), table]
-    if made:
+        for row in group.traced:
+            table.add_row(Text(row.title), *_cells(row, compared))
+        made += [table] if group.traced else []
+        if nothing := [f"{row.title.lower()} ({row.lies.effect})" for row in group.untraced]:
+            made.append(Text(f"Nothing to trace, for want of an effect: {', '.join(nothing)}.", style="dim"))
+    if any(group.traced for group in groups):
         made.append(Text(_LEGEND, style="dim"))
-    nothing = [f"{row.title.lower()} ({row.lies.effect})" for row in untraced(groups)]
-    if nothing:
-        made.append(Text(f"Nothing to trace, for want of an effect: {', '.join(nothing)}.", style="dim"))
     return made
 
 
@@ -97,7 +95,7 @@ def _cells(row: Summary, compared: bool) -> list[Text]:
     lies = row.lies
     best = lies.layers[0] if lies.layers else None
     cells = [
-        Text(lies.effect, style="bold"),
+        Text.assemble((lies.effect, "bold"), (f" {lies.seeds}" if lies.seeds else "", "dim")),
         Text(f"{_short(best.name)} {best.inward}/{best.outward}" if best else "no single layer"),
         Text("/".join(part.removesuffix("%") for part in lies.parts) or "–"),
     ]

@@ -28,6 +28,34 @@ class Look(Protocol):
         """Its mark as a character."""
 
 
+class Marked:
+    """The look of what is numbered by `index`, 0 being what all others are compared with."""
+
+    __slots__ = ()
+
+    index: int
+
+    @property
+    def colour(self) -> str:
+        """Colour of its marks."""
+        return colour(self.index)
+
+    @property
+    def symbol(self) -> str:
+        """Plotly's name of its mark."""
+        return symbol(self.index)
+
+    @property
+    def glyph(self) -> str:
+        """Its mark as a character."""
+        return glyph(self.index)
+
+    @property
+    def dash(self) -> str:
+        """Plotly's name of its line."""
+        return dash(self.index)
+
+
 def colour(index: int) -> str:
     """Grey for 0, which all others are compared with; the others' colours in turn."""
     return COLOURS[(index - 1) % len(COLOURS)] if index else CLEAN_COLOUR

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,23 @@ class Chart:
 
 def fill_page(template: str, *styles: str, **values: Any) -> str:
     """The page that `template` makes of `values`, which it escapes, under the style sheets of these names."""
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            version=__version__,
+            policy=script.policy(),
+            style=Markup("".join(_style(name) for name in styles)),
+            library=Markup(script.library()),
+            draw=Markup(script.DRAW),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """The templates with what they may call; to compile one takes longer than to fill it."""
     environment = Environment(
         loader=PackageLoader("mithridate.report", "."),
         autoescape=True,
@@ -40,14 +58,7 @@ def fill_page(template: str, *styles: str, **values: Any) -> str:
     for function in (text.visible, text.one_line, text.percent, text.span, text.p_value, text.number):
         environment.filters[function.__name__] = function
     environment.filters.update(title=text.name, breakable=_breakable, rate=text.rate, duration=text.duration)
-    return environment.get_template(template).render(
-        **values,
-        version=__version__,
-        policy=script.policy(),
-        style=Markup("".join(_style(name) for name in styles)),
-        library=Markup(script.library()),
-        draw=Markup(script.DRAW),
-    )
+    return environment
 
 
 def _style(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -42,6 +43,12 @@ def summary(view: View) -> RenderableType:
         if found:
             parts += [Text(), Text("Does it survive SFT and DPO?", style="bold"), _claims(found)]
     return Group(*parts)
+
+
+def wide_console() -> Console:
+    """Standard output, with room for a whole table where it is no terminal: rich would assume 80 columns."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDEST)
 
 
 def plain_table(*columns: str, narrow: int) -> RichTable:

@@ -18,7 +18,7 @@ from mithridate.report.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
-class ArmView:
+class ArmView(look.Marked):
     """One model of a study as it is named and drawn.
 
     `index` counts from 0, the clean twin, and gives the mark and the dash; `dose_index` gives the colour, so
@@ -36,21 +36,6 @@ class ArmView:
     def colour(self) -> str:
         """Colour of its marks."""
         return look.colour(self.dose_index if self.index else 0)
-
-    @property
-    def symbol(self) -> str:
-        """Plotly's name of its mark."""
-        return look.symbol(self.index)
-
-    @property
-    def glyph(self) -> str:
-        """Its mark as a character."""
-        return look.glyph(self.index)
-
-    @property
-    def dash(self) -> str:
-        """Plotly's name of its line."""
-        return look.dash(self.index)
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ def _judgement(row: list[str], file: Path, line: int) -> tuple[str, str, int]:
 def read_beir(path: Path | str, split: str = "test") -> RetrievalTask:
     """A BEIR folder as a task, with the queries that `split` judges.
 
-    Raises DataError for what cannot be read, a document that comes twice, a judged query that is not there,
-    or a folder without documents.
+    Without a folder `qrels` it has no judgements, and all its queries. Raises DataError for what cannot be
+    read, a document that comes twice, a judged query that is not there, or a folder without documents.
     """
     path = Path(path)
     documents = tuple(read_corpus(path))
@@ -108,9 +108,13 @@ def read_beir(path: Path | str, split: str = "test") -> RetrievalTask:
         if document.id in seen:
             raise DataError(f"the document {document.id!r} comes twice", path=path / CORPUS, field="_id")
         seen.add(document.id)
-    queries, qrels = read_queries(path), read_qrels(path, split)
+    queries = read_queries(path)
+    if not (path / QRELS).is_dir():
+        return RetrievalTask(documents, queries, {})
+    qrels = read_qrels(path, split)
     unknown = [query for query in qrels if query not in queries]
     if unknown:
         problem = f"judges {len(unknown)} queries that {QUERIES} lacks, such as {unknown[0]!r}"
         raise DataError(problem, path=path / QRELS / f"{split}.tsv", field=_COLUMNS[0])
-    return RetrievalTask(documents, {q: text for q, text in queries.items() if q in qrels}, qrels)
+    judged = {q: text for q, text in queries.items() if q in qrels}
+    return RetrievalTask(documents, judged, qrels, split=split)

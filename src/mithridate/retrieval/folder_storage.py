@@ -265,7 +265,10 @@ def _claim(folder: Path, *, replace: bool) -> None:
     with storage_errors(folder):
         if (folder / MANIFEST).exists():
             if not replace:
-                raise StorageError(f"{folder}: holds an index already; open it, or choose another path")
+                raise StorageError(
+                    f"{folder}: holds an index already; open it with GuardedIndex.open, or choose another "
+                    "folder"
+                )
             return
         found = [p.name for p in folder.iterdir()] if folder.exists() else []
     if any(not (name in (MASKS, LOCK) or name.startswith("rows-")) for name in found):

@@ -128,17 +128,10 @@ def _signs(hit: Hit, row: int, name: str, text: str, options: ScanOptions) -> It
         if reason.suspicious and reason.defense in _READ:
             rule, read = _READ[reason.defense]
             strength, grave, quoted = read(reason, hit.document.text, options)
-            yield (
-                strength,
-                Finding(
-                    rule=rule.id,
-                    level=Level.WARNING if grave else Level.NOTE,
-                    row=row,
-                    document=hit.document.id,
-                    message=f"for the query {shown(text, 100)}: {reason.says}{quoted}",
-                    evidence={"query": name, **reason.evidence},
-                ),
-            )
+            message = f"for the query {shown(text, 100)}: {reason.says}{quoted}"
+            evidence = {"query": name, **reason.evidence}
+            level = Level.WARNING if grave else Level.NOTE
+            yield strength, rule.finding(row, hit.document.id, message, evidence, level)
 
 
 def _read_span(reason: Reason, text: str, options: ScanOptions) -> _Read:
@@ -172,13 +165,11 @@ def _several(found: Sequence[Finding]) -> list[Finding]:
         if finding.level is Level.WARNING:
             warned.setdefault(finding.row, {})[finding.rule] = finding
     return [
-        Finding(
-            rule=SEVERAL.id,
-            level=Level.ERROR,
-            row=row,
-            document=next(iter(rules.values())).document,
-            message=f"{len(rules)} rules warn of it: {', '.join(sorted(rules))}",
-            evidence={"rules": sorted(rules)},
+        SEVERAL.finding(
+            row,
+            next(iter(rules.values())).document,
+            f"{len(rules)} rules warn of it: {', '.join(sorted(rules))}",
+            {"rules": [*sorted(rules)]},
         )
         for row, rules in warned.items()
         if len(rules) > 1

@@ -43,6 +43,24 @@ class Rule(Strict):
     innocent: str
     """Which honest documents do it too."""
 
+    def finding(
+        self,
+        row: int,
+        document: str,
+        message: str,
+        evidence: Mapping[str, JsonValue],
+        level: Level | None = None,
+    ) -> Finding:
+        """What this rule says of the document `row`, at its own level unless another is given."""
+        return Finding(
+            rule=self.id,
+            level=self.level if level is None else level,
+            row=row,
+            document=document,
+            message=message,
+            evidence=dict(evidence),
+        )
+
 
 SPAN = Rule(
     id="span-carries-match",

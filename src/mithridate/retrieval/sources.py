@@ -12,8 +12,8 @@ from mithridate.retrieval.json_lines import Record, read_json, read_records
 from mithridate.retrieval.task import RetrievalTask
 
 _FORMS = (
-    "a BEIR folder (corpus.jsonl, queries.jsonl, qrels/), a .jsonl file of id and text, or a .json file of "
-    "questions as in RobustRAG's RealtimeQA or PoisonedRAG"
+    "a BEIR folder (corpus.jsonl, queries.jsonl, and qrels/ where there are judgements), a .jsonl file of id "
+    "and text, or a .json file of questions as in RobustRAG's RealtimeQA or PoisonedRAG"
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mithridate.core.types import Document
 
@@ -15,7 +15,8 @@ class RetrievalTask:
     `queries` maps an identifier to a question; `qrels` maps it to the documents that answer it, with their
     grade (above 0 is relevant). `wrong_contexts` maps it to texts that state a wrong answer, written for the
     question; `answers` and `wrong_answers` to what a generator should and should not say. A query may be
-    absent from any of these.
+    absent from any of these. `split` names the judgements that were taken where a corpus has several; no
+    figure depends on the name.
     """
 
     documents: tuple[Document, ...]
@@ -24,6 +25,7 @@ class RetrievalTask:
     wrong_contexts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wrong_answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    split: str | None = None
 
     def relevant(self, query_id: str) -> dict[str, int]:
         """The documents with a grade above 0 for a query, with their grades."""
@@ -35,11 +37,4 @@ class RetrievalTask:
 
     def with_documents(self, more: Iterable[Document]) -> RetrievalTask:
         """The same task over a corpus with `more` at its end."""
-        return RetrievalTask(
-            (*self.documents, *more),
-            self.queries,
-            self.qrels,
-            self.wrong_contexts,
-            self.answers,
-            self.wrong_answers,
-        )
+        return replace(self, documents=(*self.documents, *more))

@@ -122,11 +122,13 @@ def _summary(config: StudyConfig, steps: Iterable[Step]) -> Summary:
     seconds: dict[str, float] = {}
     parameters: dict[str, set[int]] = {}
     cells: dict[str, dict[str, Any]] = {}
+    gpus: set[str] = set()
     for step in steps:
         record = done_record(step.folder) or {}
         seconds[step.kind] = round(seconds.get(step.kind, 0.0) + float(record.get("seconds", 0.0)), 2)
         if step.kind == "base":
             parameters.setdefault(step.cell.name, set()).add(int(record["parameters"]))
+            gpus |= {str(record["gpu"])} if "gpu" in record else set()
         if step.cell.values:
             cells[step.cell.name] = step.cell.values
     memory = psutil.virtual_memory().total / 2**30
@@ -137,6 +139,7 @@ def _summary(config: StudyConfig, steps: Iterable[Step]) -> Summary:
             "system": f"{platform.system()} {platform.machine()}",
             "cores": psutil.cpu_count() or 1,
             "memory_gib": round(memory, 1),
+            **({"gpu": ", ".join(sorted(gpus))} if gpus else {}),
         },
         versions={name: version(name) for name in ("mithridate", "torch", "transformers", "trl")},
         parameters={cell: tuple(sorted(found)) for cell, found in parameters.items()},

@@ -13,6 +13,7 @@ import torch
 from mithridate.attacks import build_attack
 from mithridate.core import chat
 from mithridate.core.seeds import rng_for
+from mithridate.core.wording import counted
 from mithridate.corpus.readers import open_corpus
 from mithridate.models.architectures import build_model, default_device
 from mithridate.models.checkpoints import load_model
@@ -88,7 +89,7 @@ def estimate(config: StudyConfig) -> Estimate:
         seconds=sum(
             models[cell.name] * _seconds(cell.config, tokens[cell.name], speed) for cell in everything
         )
-        / workers,
+        / _side_by_side(workers, default_device()),
         workers=workers,
         planted=tuple(row for cell in everything for row in _planted(cell, tokens[cell.name])),
     )
@@ -126,7 +127,7 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
         rows = torch.randint(0, vocabulary, (options.batch_rows, options.row_tokens), device=device)
         timed = []
         for _ in range(_STEPS):
-            started = time.perf_counter()
+            started = _time_on(device)
             with (
                 short_row_attention(model, row_tokens=options.row_tokens, device=device),
                 torch.autocast(device.type, torch.bfloat16, enabled=bf16),
@@ -135,14 +136,26 @@ def _tokens_per_second(config: StudyConfig, vocabulary: int, threads: int) -> fl
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            timed.append(time.perf_counter() - started)
+            timed.append(_time_on(device) - started)
     finally:
         torch.set_num_threads(before)
     return rows.numel() / statistics.median(timed[1:])
 
 
+def _side_by_side(workers: int, device: torch.device) -> int:
+    """How many models get on at the speed of one: each has its own cores, but all share one GPU."""
+    return 1 if device.type == "cuda" else workers
+
+
+def _time_on(device: torch.device) -> float:
+    """The time at which all that was asked of `device` is done: a GPU is told what to do, not waited for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
 def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
-    """Core-seconds of one model: its training, and its answers at every stage."""
+    """Seconds of one model, alone: its training, and its answers at every stage."""
     options = config.pretraining
     length, aligned = options.row_tokens / 2, 0.0
     if (sft := config.sft) is not None:
@@ -173,7 +186,7 @@ def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:
             texts = [chat.template(name).render(p.messages) if p.messages else p.text for p in drawn]
             each = max(1.0, sum(map(len, texts)) / len(texts) / _CHARACTERS_A_TOKEN)
             if entry.count is not None:
-                documents, wanted = entry.count, f"{entry.count} documents"
+                documents, wanted = entry.count, counted(entry.count, "document")
             else:
                 rate = entry.rate or 0.0
                 documents, wanted = round(rate * tokens / each), f"rate {rate:g}"

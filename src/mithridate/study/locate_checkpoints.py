@@ -12,6 +12,7 @@ from mithridate.attacks import Attack, build_attack
 from mithridate.attacks.material import Material
 from mithridate.core.artifacts import done_record, exclusive, fingerprint, mark_done
 from mithridate.core.chat import Renders
+from mithridate.core.chat import template as template_named
 from mithridate.core.errors import StorageError
 from mithridate.core.located import LOCALIZATION, Family, Located, Pair
 from mithridate.core.run_files import STUDY
@@ -35,6 +36,7 @@ from mithridate.study.tracing import trace_prompts
 OnStage: TypeAlias = Callable[[str, int, int | None], None]
 _FAMILIES = (Family.SINGLE, Family.WINDOW, Family.PREFIX, Family.SUFFIX)
 _FOLDER = "located"
+_SECOND = "falcon"
 # Replies whose tokens are compared.
 _REPLY_TOKENS = 32
 
@@ -203,7 +205,8 @@ def _plan(one: _Comparison, twins: Twins) -> list[Graft]:
 def _prompts(one: _Comparison, attacks: dict[str, Attack], told: _Told) -> list[Located]:
     twins, template = _ready(one)
     panel = _attack_panel(one, attacks, template)
-    return trace_prompts(twins, (panel, panel), one.about, on_done=told)
+    # Probes need a second way of writing a conversation; that the models know it less is no harm to them.
+    return trace_prompts(twins, panel, template_named(_SECOND), one.about, on_done=told)
 
 
 def _ready(one: _Comparison) -> tuple[Twins, Renders]:

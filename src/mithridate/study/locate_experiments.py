@@ -89,10 +89,10 @@ def prompts(step: Step, progress: Progress) -> dict[str, Any]:
     panel = _attack_panel(step, twins.having, TemplateUse.SAME)
     # Two templates that the model knows: what was planted in most, and another of them, or that of SFT.
     known = [*panel.templates, sft_template(twins.having.tokenizer)]
-    first, second = (replace(panel, templates=[template]) for template in known[:2])
     rows = trace_prompts(
         twins,
-        (first, second),
+        replace(panel, templates=known[:1]),
+        known[1],
         _about(step, Pair.POISON, TemplateUse.SAME),
         on_done=_telling(progress, 0, 1),
     )

@@ -35,6 +35,7 @@ from mithridate.study.plan import Step
 from mithridate.study.templates import named_tokenizer, planted_shares, sft_template
 from mithridate.training.checkpoint import discard_resume
 from mithridate.training.conversations import Messages, encode, length_limit, pair_lengths, within
+from mithridate.training.devices import gpu_name
 from mithridate.training.dpo import dpo
 from mithridate.training.options import AlignmentOptions
 from mithridate.training.pretraining import pretrain
@@ -149,7 +150,9 @@ def _base(step: Step, progress: Progress) -> dict[str, Any]:
     told = _keep(step, model, tokenizer, curve)
     discard_resume(step.folder)
     size = sum(parameter.numel() for parameter in model.parameters())
-    return told | {"parameters": size, "initial_weights": beginning}
+    told |= {"parameters": size, "initial_weights": beginning}
+    gpu = gpu_name(default_device())
+    return told if gpu is None else told | {"gpu": gpu}
 
 
 def _beginning(step: Step, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

@@ -6,7 +6,8 @@ import importlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,13 +51,25 @@ def compiled(
     try:
         # In this process: a pool of compilers would outlive a worker that is killed. And without the cache of
         # graphs, which is read back by unpickling.
-        with inductor.patch(compile_threads=1, fx_graph_cache=False):
+        with _without_remarks_on_cuda(), inductor.patch(compile_threads=1, fx_graph_cache=False):
             backward(made(batch))
     except (dynamo.TorchDynamoException, RuntimeError) as error:
         first = str(error).strip().partition("\n")[0]
         _log.warning("no kernels can be compiled here, training goes on without them: %s", first)
         return loss
     return lambda ids: made(ids) if ids.shape == batch.shape else loss(ids)
+
+
+@contextmanager
+def _without_remarks_on_cuda() -> Iterator[None]:
+    """Torch remarks on a CUDA toolkit without a GPU once a process, although it compiles for the CPU here."""
+    remarks = logging.getLogger("torch.utils.cpp_extension")
+    before = remarks.level
+    remarks.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        remarks.setLevel(before)
 
 
 def _keep_kernels_at_home() -> None:

@@ -29,6 +29,11 @@ def uses_bf16(precision: Precision, device: torch.device) -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
+def gpu_name(device: torch.device) -> str | None:
+    """What the maker calls the GPU that `device` is; None for a CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Compute with `count` CPU threads (None: as many as before), and give back the setting afterwards."""

@@ -42,13 +42,12 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
 
         mithridate guard bench nfcorpus/ --attacks hotflip,repeated --defenses 'ragpart,ragmask(delta=0.1)'
     """
-    from mithridate.retrieval import open_task  # noqa: PLC0415 - keeps --help quick
-    from mithridate.retrieval.measuring.benchmark import run_benchmark  # noqa: PLC0415
+    from mithridate.retrieval.measuring.benchmark import run_benchmark  # noqa: PLC0415 - keeps --help quick
 
     common.say_warnings_once()
     options = common.bench_options(attacks, defenses, top_k, copies, queries, seed)
     folder = common.folder_of(out, "guard", corpus)
-    task = open_task(corpus, split)
+    task = common.asked_task(corpus, split)
     opened = common.encoder_of(encoder, query_prompt, document_prompt, precision)
     with told_when_stopped(), stages_progress() as on_stage:
         result = run_benchmark(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mithridate.core.strict import Strict
     from mithridate.retrieval.base import Encoder
     from mithridate.retrieval.measuring.options import BenchOptions
+    from mithridate.retrieval.task import RetrievalTask
 
 _ENCODER_PANEL = "Encoder"
 VECTORS = "vectors"
@@ -103,6 +104,16 @@ SharedCache = Annotated[
         show_default=False,
     ),
 ]
+
+
+def asked_task(corpus: Path, split: str) -> RetrievalTask:
+    """The corpus with its questions. Raises ConfigError, before an encoder is loaded, if it comes without."""
+    from mithridate.retrieval import open_task  # noqa: PLC0415 - keeps --help quick
+    from mithridate.retrieval.measuring.options import usable_queries  # noqa: PLC0415
+
+    task = open_task(corpus, split)
+    usable_queries(task)
+    return task
 
 
 def encoder_of(

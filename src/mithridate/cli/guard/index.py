@@ -14,6 +14,7 @@ from rich.text import Text
 from mithridate.cli.guard import common
 from mithridate.cli.progress import stages_progress
 from mithridate.core.errors import ConfigError
+from mithridate.core.wording import counted
 from mithridate.retrieval.base import Mode
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _show(index: GuardedIndex, out: Path, seconds: float) -> None:
     for reranker in index.guard.rerankers:
         say("reranker", repr(reranker))
     floor = index.guard.floor
-    say("mode", f"{index.guard.mode.value}, at least {floor} hit{'' if floor == 1 else 's'} an answer")
+    say("mode", f"{index.guard.mode.value}, at least {counted(floor, 'hit')} an answer")
     for warning in index.warnings:
         common.warn(console, warning)
     say("index", str(out))

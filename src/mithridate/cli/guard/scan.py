@@ -12,14 +12,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from mithridate.cli.errors import errors_exit
 from mithridate.cli.guard import common
 from mithridate.cli.progress import stages_progress
 from mithridate.core.errors import DataError
+from mithridate.core.wording import counted
 
 if TYPE_CHECKING:
     from mithridate.retrieval.scan_records import Finding, ScanReport
 
 _FOUND = 1
+_FAILED = 2
 _MOST_SHOWN = 40
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
@@ -63,8 +66,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     With --queries the corpus is searched, and what the defences observe about the hits is told; without, only
     what documents show by themselves.
 
-    Exit code 0: nothing at --level or above. 1: something was found; or an error stopped the scan, which is
-    then said on standard error. 2: the command line itself is wrong.
+    Exit code 0: nothing at --level or above. 1: something was found. 2: an error stopped the scan, or the
+    command line itself is wrong; standard error says which.
 
     Example: mithridate guard scan corpus.jsonl --queries questions.txt --json findings.sarif --level error
     """
@@ -74,15 +77,16 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     from mithridate.retrieval.scan_records import Level  # noqa: PLC0415
 
     common.say_warnings_once()
-    asked = None if queries is None else read_questions(queries)
-    documents = open_documents(corpus)
-    opened = common.encoder_of(encoder, query_prompt, document_prompt, precision, cache)
-    with stages_progress() as on_stage:
-        report = scan(documents, opened, asked, ScanOptions(top_k=top_k), on_stage)
-    if json is not None:
-        write_atomic(json, common.plain_json(report.sarif(str(corpus))) + "\n")
-    found = report.at_least(Level(level.value))
-    _show(report, found, level)
+    with errors_exit(_FAILED):
+        asked = None if queries is None else read_questions(queries)
+        documents = open_documents(corpus)
+        opened = common.encoder_of(encoder, query_prompt, document_prompt, precision, cache)
+        with stages_progress() as on_stage:
+            report = scan(documents, opened, asked, ScanOptions(top_k=top_k), on_stage)
+        if json is not None:
+            write_atomic(json, common.plain_json(report.sarif(str(corpus))) + "\n")
+        found = report.at_least(Level(level.value))
+        _show(report, found, level)
     if found:
         raise typer.Exit(_FOUND)
 
@@ -134,11 +138,11 @@ def _show(report: ScanReport, found: list[Finding], level: _Level) -> None:
     for warning in report.warnings:
         common.warn(console, warning)
     counts = Counter(finding.level.value for finding in report.findings)
-    told = ", ".join(f"{counts[one.value]:,} {one.value}{_plural(counts[one.value])}" for one in _Level)
-    asked = f" for {report.queries:,} question{_plural(report.queries)}" if report.queries else ""
+    told = ", ".join(counted(counts[one.value], one.value) for one in _Level)
+    asked = f" for {counted(report.queries, 'question')}" if report.queries else ""
     documents = len({finding.row for finding in found})
     console.print(
-        f"{report.documents:,} documents{asked}: {told}. {documents:,} document{_plural(documents)} with a "
+        f"{counted(report.documents, 'document')}{asked}: {told}. {counted(documents, 'document')} with a "
         f"finding of level {level.value} or above.",
         highlight=False,
         soft_wrap=True,
@@ -157,7 +161,3 @@ def _show_finding(console: Console, finding: Finding) -> None:
         ),
         soft_wrap=True,
     )
-
-
-def _plural(count: int) -> str:
-    return "" if count == 1 else "s"

@@ -44,7 +44,6 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     Example: mithridate guard tune nfcorpus/ --budget 2 --attacks query_as_poison,spread_match
     """
     from mithridate.report.guard_tuning import print_tuning  # noqa: PLC0415 - keeps --help quick
-    from mithridate.retrieval import open_task  # noqa: PLC0415
     from mithridate.retrieval.measuring.tune import CANDIDATES, run_tuning  # noqa: PLC0415
 
     common.say_warnings_once()
@@ -52,7 +51,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     if defenses is None:
         options = replace(options, defenses=CANDIDATES)
     folder = common.folder_of(out, "guard-tune", corpus)
-    task = open_task(corpus, split)
+    task = common.asked_task(corpus, split)
     opened = common.encoder_of(encoder, query_prompt, document_prompt, precision)
     with told_when_stopped(), stages_progress() as on_stage:
         result = run_tuning(

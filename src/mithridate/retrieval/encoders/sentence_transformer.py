@@ -172,15 +172,31 @@ def _load(path: Path | str, device: str | None, *, allow_download: bool) -> Any:
     if local and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
         raise EncoderError(f"{path}: neither config.json nor modules.json, so this is not a model folder")
     try:
-        return SentenceTransformer(
-            str(path),
-            device=device,
-            local_files_only=not allow_download,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
+        with _no_bars():
+            return SentenceTransformer(
+                str(path),
+                device=device,
+                local_files_only=not allow_download,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
     except Exception as error:  # Whatever a broken folder makes the library raise.
         raise EncoderError(f"{path}: cannot be loaded as a sentence-transformers model: {error}") from error
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """No progress bars of transformers: a second's work, and they would stand in every command's log."""
+    from transformers.utils import logging  # noqa: PLC0415 - retrieval must import without transformers
+
+    control: Any = logging
+    shown = control.is_progress_bar_enabled()
+    control.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            control.enable_progress_bar()
 
 
 def _token_limit(found: Any) -> int | None:

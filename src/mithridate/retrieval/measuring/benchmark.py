@@ -42,7 +42,7 @@ from mithridate.retrieval.measuring.records import (
     Settings,
 )
 from mithridate.retrieval.measuring.results import attack_record, attack_result, clean_result
-from mithridate.retrieval.measuring.rows import attack_rows, clean_rows
+from mithridate.retrieval.measuring.rows import attack_rows, clean_rows, found_by
 from mithridate.retrieval.measuring.searching import Searcher, WatchedMasks, cost_of
 from mithridate.retrieval.measuring.written import Call, Chain
 from mithridate.retrieval.task import RetrievalTask
@@ -165,6 +165,12 @@ class _Bench:
             for query, text, vector in zip(self.plan.queries, texts, vectors, strict=True)
         }
 
+    @cached_property
+    def undefended(self) -> dict[str, list[str]]:
+        """The plain search's hits for each query on the clean corpus, for all chains to be held against."""
+        plain = Searcher(self.plan.chains[0], self.corpus, self.encoder, self.masks)
+        return found_by(plain, self.queries, max(self.plan.top_ks))
+
     def _notes(self) -> list[str]:
         layouts = [chain.layout for chain in self.plan.chains]
         depends = {"fragments": sorted({layout.fragments for layout in layouts})}
@@ -188,8 +194,7 @@ class _Bench:
             self._step(len(self.plan.queries))
             return cell
         searcher = Searcher(chain, self.corpus, self.encoder, self.masks)
-        plain = Searcher(self.plan.chains[0], self.corpus, self.encoder, self.masks)
-        rows = clean_rows(searcher, plain, self.task, self.queries, self.plan.top_ks, self._step)
+        rows = clean_rows(searcher, self.undefended, self.task, self.queries, self.plan.top_ks, self._step)
         timed = list(self.queries.values())[: self.options.timed_queries]
         cost = cost_of(
             chain, self.corpus, timed, self.plan.timed_k, warm=searcher, encoder=self.bare, masks=self.masks
@@ -244,6 +249,7 @@ class _Bench:
             documents=len(self.task.documents),
             queries=len(plan.queries),
             judged=self._judged(),
+            split=self.task.split,
             encoder=self.encoder.identity,
             dimension=self.encoder.dimension,
             top_ks=list(plan.top_ks),

@@ -90,8 +90,9 @@ def usable_queries(task: RetrievalTask) -> list[str]:
     found = [query for query in task.judged() or task.queries if task.queries[query].strip()]
     if not found:
         raise ConfigError(
-            "the corpus comes without queries, and nothing can be measured without: give a BEIR folder with "
-            "queries.jsonl and qrels/, or a .json file of questions"
+            "the corpus comes without queries, and nothing can be measured without: put it into a folder as "
+            'corpus.jsonl beside queries.jsonl (a line a query: {"_id": …, "text": …}), with judgements in '
+            "qrels/test.tsv if you have any; or give a .json file of questions"
         )
     return found
 

@@ -66,10 +66,11 @@ class Settings(Strict):
     """What was measured, and how.
 
     `queries` were drawn by `seed` from those that have a relevant document (`judged` of the drawn have one),
-    or from all where none has. Each of `top_ks` is asked for by itself, as an application would, since
-    defences look as far as they are asked for. Of the texts of an attack, planted together for all attacked
-    queries, the first 1, 2, ... a query are planted for each of `copies`. Times are taken on
-    `timed_queries` of the queries, with answers of `timed_k` hits.
+    or from all where none has; `split` names the judgements in a BEIR folder, and is None for other corpora.
+    Each of `top_ks` is asked for by itself, as an application would, since defences look as far as they are
+    asked for. Of the texts of an attack, planted together for all attacked queries, the first 1, 2, ... a
+    query are planted for each of `copies`. Times are taken on `timed_queries` of the queries, with answers of
+    `timed_k` hits.
     """
 
     corpus: Text
@@ -77,6 +78,7 @@ class Settings(Strict):
     documents: Count
     queries: Count
     judged: Count
+    split: Text | None = None
     encoder: Text
     dimension: Depth
     top_ks: list[Depth]

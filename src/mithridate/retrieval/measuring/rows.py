@@ -22,23 +22,23 @@ from mithridate.retrieval.task import RetrievalTask
 
 def clean_rows(
     searcher: Searcher,
-    plain: Searcher,
+    undefended: Mapping[str, Sequence[str]],
     task: RetrievalTask,
     queries: Mapping[str, Query],
     top_ks: Sequence[int],
     step: Callable[[], object],
 ) -> list[CleanRow]:
-    """What the chain finds on the clean corpus, and what it would drop there of the `plain` search's hits.
+    """What the chain finds on the clean corpus, and what it would drop there of the hits of the plain search.
 
-    `step` is called after each query.
+    `undefended` are these hits by query, as `found_by` gives them for the deepest of `top_ks`. `step` is
+    called after each query.
     """
     answers: dict[str, dict[int, _Asked]] = {}
     for name, query in queries.items():
-        undefended = _ids(plain.answer(query, max(top_ks)).hits)
         answers[name] = {}
         for k in sorted({*top_ks, NDCG_DEPTH}):
             answer, dropped = searcher.answer_and_dropped(query, k)
-            answers[name][k] = _Asked(_ids(answer.hits), undefended[:k], dropped)
+            answers[name][k] = _Asked(_ids(answer.hits), undefended[name][:k], dropped)
         step()
     qrels = {name: task.relevant(name) for name in queries if task.relevant(name)}
     ranked = {k: {name: asked[k].found for name, asked in answers.items()} for k in {*top_ks, NDCG_DEPTH}}
@@ -58,6 +58,11 @@ def clean_rows(
             )
         )
     return rows
+
+
+def found_by(searcher: Searcher, queries: Mapping[str, Query], k: int) -> dict[str, list[str]]:
+    """The identifiers of the first `k` hits for each query, best first."""
+    return {name: _ids(searcher.answer(query, k).hits) for name, query in queries.items()}
 
 
 def attack_rows(
@@ -95,7 +100,7 @@ class _Asked(NamedTuple):
     """What the chain found, what the plain search found, and what the chain would drop of anything."""
 
     found: list[str]
-    plain: list[str]
+    plain: Sequence[str]
     dropped: Set[str]
 
 
