@@ -6,7 +6,6 @@ from models_kit import ARCHITECTURES, tiny_options
 from mithridate.localization.parts import (
     Module,
     Part,
-    is_adapter,
     is_head,
     is_table,
     is_token_embedding,
@@ -90,7 +89,4 @@ def test_what_is_no_weight() -> None:
         assert is_table(name)
     for name in ("gpt_neox.layers.1.attention.dense.bias", "h.0.attn.c_attn.bias", "lm_head.bias"):
         assert not is_table(name)
-    assert is_adapter("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight")
-    assert is_adapter("model.layers.0.self_attn.q_proj.base_layer.weight")
-    assert not is_adapter("model.layers.0.self_attn.q_proj.weight")
     assert not is_token_embedding("weight")

@@ -40,7 +40,6 @@ _EMBEDDING = re.compile(r"embed|^w[tp]e$")
 _OF_TOKENS = frozenset({"embed_tokens", "embed_in", "wte", "word_embeddings", "tok_embeddings", "embedding"})
 # Tables that older versions of transformers saved along with the weights.
 _TABLES = re.compile(r"(^|\.)(inv_freq|masked_bias|(attn|attention)\.bias)$")
-_ADAPTER = re.compile(r"(^|\.)(lora_|base_layer\.)")
 
 
 def part_of(name: str) -> Part:
@@ -72,8 +71,3 @@ def is_head(name: str) -> bool:
 def is_table(name: str) -> bool:
     """Whether the tensor is no weight but a constant, such as a mask or the frequencies of positions."""
     return bool(_TABLES.search(name))
-
-
-def is_adapter(name: str) -> bool:
-    """Whether the tensor belongs to a LoRA adapter that was not merged into the weights."""
-    return bool(_ADAPTER.search(name))

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from mithridate.core.errors import CheckpointError
 from mithridate.core.strict import Strict
-from mithridate.localization.parts import is_adapter, is_table
+from mithridate.localization.parts import is_table
 from mithridate.models.checkpoints import look_at_files
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -96,11 +96,6 @@ def _files(folder: Path) -> list[Path]:
     if (folder / _INDEX).exists():
         return [folder / name for name in sorted(set(_index(folder).weight_map.values()))]
     found = ", ".join(sorted(path.name for path in folder.glob("*.safetensors")))
-    if (folder / "adapter_config.json").exists():
-        raise CheckpointError(
-            f"{folder}: holds a LoRA adapter ({found}) and not a model; merge it into its base model "
-            "(`merge_and_unload`), and save that"
-        )
     raise CheckpointError(
         f"{folder}: holds {found}, but neither {_SINGLE} nor {_INDEX}, which names the shards"
     )
@@ -127,11 +122,6 @@ def _weights(
 ) -> dict[str, StoredTensor]:
     found: dict[str, StoredTensor] = {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
-        if is_adapter(name):
-            raise CheckpointError(
-                f"{path}: holds a LoRA adapter that was not merged (tensor {name}); merge it "
-                "(`merge_and_unload`), and save that"
-            )
         if is_table(name) or (entry.dtype in _COUNTS and not quantised):
             continue
         if entry.dtype not in _FLOATS:

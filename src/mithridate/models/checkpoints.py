@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from mithridate.models.options import Attention
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+_ADAPTER = re.compile(r"(^|\.)(lora_|base_layer\.)")
 _HOW_TO_CONVERT = (
     "Pickle files can run any code when they are opened, so they are not. If you trust their source, convert "
     "them once, in a sandbox: `AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)` "
@@ -220,7 +222,18 @@ def _is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").exists()
 
 
+def _of_adapter(name: str) -> bool:
+    """Whether a tensor belongs to a LoRA adapter that was not merged into the weights."""
+    return bool(_ADAPTER.search(name))
+
+
 def _check_weights(folder: Path) -> None:
+    if _is_adapter(folder):
+        # transformers would load it along with the weights, and those of another folder if it names one.
+        raise CheckpointError(
+            f"{folder}: holds a LoRA adapter (adapter_config.json) beside a model; merge it into the model "
+            "(`merge_and_unload`) and save that, or take the adapter's files out of the folder"
+        )
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
@@ -235,15 +248,22 @@ def _check_weights(folder: Path) -> None:
             raise CheckpointError(f"{index}: not an index of weights: {error!r}") from error
         missing = sorted(named - {path.name for path in files})
         if missing:
-            raise CheckpointError(f"{folder}: the index names {', '.join(missing)}, which are missing")
+            raise CheckpointError(
+                f"{folder}: the index names {', '.join(missing)}, which are missing; copy them here too"
+            )
     for path in files:
         try:
             with safe_open(path, framework="pt") as handle:
-                handle.keys()
+                adapted = next(filter(_of_adapter, sorted(handle.keys())), None)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{path}: truncated or broken safetensors ({error}); copy it again"
             ) from error
+        if adapted is not None:
+            raise CheckpointError(
+                f"{path}: holds a LoRA adapter that was not merged (tensor {adapted}); merge it "
+                "(`merge_and_unload`), and save that"
+            )
 
 
 def weights_hash(model: PreTrainedModel) -> str:

@@ -154,7 +154,8 @@ def require_alike(target: PreTrainedModel, source: PreTrainedModel) -> None:
     if rows[0] != rows[1]:
         raise AccessError(
             f"the source has a vocabulary of {rows[0]} tokens and the target one of {rows[1]}; expected one "
-            "vocabulary"
+            "vocabulary; where tokens were added, give the other model rows for them as well "
+            "(`resize_token_embeddings`)"
         )
     if different := differences(*(_computed(model.config.to_dict()) for model in (target, source))):
         raise AccessError(
