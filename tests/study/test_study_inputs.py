@@ -162,7 +162,7 @@ def test_a_checkpoint_that_was_put_aside_is_swept_away(tmp_path: Path) -> None:
     aside = tmp_path / "seed0" / "clean" / "base" / ".model.123.old"
     aside.mkdir(parents=True)
     (aside / "config.json").write_text("{}")
-    runner._sweep(tmp_path)
+    runner.sweep_partial(tmp_path)
     assert not aside.exists()
     assert aside.parent.exists()
 

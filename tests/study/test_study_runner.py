@@ -75,7 +75,7 @@ def test_a_run_that_was_killed_while_it_began_can_begin_again(tmp_path: Path) ->
     (tmp_path / "run.lock").write_text("123")
     (tmp_path / ".study.yaml.123.partial").write_text("title: ha")
     claim(tiny(), tmp_path)
-    runner._sweep(tmp_path)
+    runner.sweep_partial(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.json", "run.lock", "study.yaml"]
 
 
@@ -98,7 +98,7 @@ def test_weights_that_were_half_written_are_swept_away(tmp_path: Path) -> None:
     assert left, "safetensors no longer writes beside: the sweep may forget its names"
     for name in left:
         (base / name).write_bytes(b"half")
-    runner._sweep(tmp_path)
+    runner.sweep_partial(tmp_path)
     assert [path.name for path in base.iterdir()] == ["weights"]
 
 
@@ -137,7 +137,7 @@ def test_threads_are_those_the_run_was_begun_with(tmp_path: Path, monkeypatch: p
     given: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(
-        runner, "_run", lambda _steps, workers, threads, _watching: given.append((workers, threads))
+        runner, "do_steps", lambda _steps, workers, threads, _watching: given.append((workers, threads))
     )
     monkeypatch.setattr(runner, "collect", lambda *_: None)
     run_study(tiny("workers=4"), tmp_path, Remembering())
