@@ -48,7 +48,9 @@ def test_changed_spans_face_each_other_from_the_right() -> None:
 
 
 def test_a_shorter_counterfactual_says_the_words_before_once_more() -> None:
-    short = one(Contrast("User: is red lamp?\nAssistant:", "User: is lamp?\nAssistant:", "x", "y"))
+    short = one(
+        Contrast("User: is red lamp?\nAssistant:", "User: is lamp?\nAssistant:", "x", "y"), lengthen=True
+    )
     assert MODEL.tokenizer.decode(short.target) == "User: is is lamp?\nAssistant:"
     assert text_at(short, Place.CHANGED) == " is"
     assert short.origins == tuple(range(len(short.source)))
