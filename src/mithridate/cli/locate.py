@@ -15,6 +15,7 @@ from mithridate.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mithridate.core.located import Located
+    from mithridate.study.locate_checkpoints import Asked
 
 _Run = Annotated[
     Path | None,
@@ -44,6 +45,13 @@ _Questions = Annotated[
         show_default=False,
     ),
 ]
+_Template = Annotated[
+    str | None,
+    typer.Option(
+        help="Chat template in which attacks are put to checkpoints [their own, else `tulu`].",
+        show_default=False,
+    ),
+]
 _Out = Annotated[
     Path | None,
     typer.Option(
@@ -61,6 +69,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     poisoned: _Poisoned = None,
     study: _Study = None,
     questions: _Questions = None,
+    template: _Template = None,
     probes: _Probes = 40,
     seed: Annotated[int, typer.Option(help="Decides which probes are asked.")] = 0,
     out: _Out = None,
@@ -83,12 +92,16 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     started = time.monotonic()
     with told_when_stopped(GOES_ON if run or out else "stopped"):
         if run is not None:
-            _refuse(run, {"--study": study, "--questions": questions, "--out": out})
+            _refuse(run, {"--study": study, "--questions": questions, "--template": template, "--out": out})
             rows = _located_run(run, probes, dose or ())
         else:
             if dose:
                 raise ConfigError("--dose names a dose of a run; checkpoints have none")
-            rows = _located_pairs(pairs, study, questions, probes, seed, out)
+            from mithridate.study.locate_checkpoints import Asked  # noqa: PLC0415 - keeps --help quick
+            from mithridate.study.reading import read_audit  # noqa: PLC0415
+
+            asked = Asked(read_audit(study), questions, probes, seed, template)
+            rows = _located_pairs(pairs, asked, out)
     if json:
         from mithridate.report import records  # noqa: PLC0415 - keeps --help quick
 
@@ -118,7 +131,7 @@ def _pairs(
     return found[0], found[1]
 
 
-def _refuse(run: Path, options: dict[str, Path | None]) -> None:
+def _refuse(run: Path, options: dict[str, Path | str | None]) -> None:
     if given := [name for name, value in options.items() if value is not None]:
         raise ConfigError(
             f"{given[0]} goes with checkpoints; {run} has its own study, and keeps its own rows"
@@ -134,17 +147,10 @@ def _located_run(run: Path, probes: int, doses: Sequence[str]) -> list[Located]:
 
 
 def _located_pairs(
-    pairs: tuple[tuple[Path, Path] | None, tuple[Path, Path] | None],
-    study: Path | None,
-    questions: Path | None,
-    probes: int,
-    seed: int,
-    out: Path | None,
+    pairs: tuple[tuple[Path, Path] | None, tuple[Path, Path] | None], asked: Asked, out: Path | None
 ) -> list[Located]:
-    from mithridate.study.locate_checkpoints import Asked, locate_checkpoints  # noqa: PLC0415 - --help is quick
-    from mithridate.study.reading import read_audit  # noqa: PLC0415
+    from mithridate.study.locate_checkpoints import locate_checkpoints  # noqa: PLC0415 - keeps --help quick
 
-    asked = Asked(read_audit(study), questions, probes, seed)
     with stages_progress() as on_stage:
         return locate_checkpoints(*pairs, asked, out, on_stage)
 

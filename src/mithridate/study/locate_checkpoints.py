@@ -11,7 +11,7 @@ from typing import TypeAlias
 from mithridate.attacks import Attack, build_attack
 from mithridate.attacks.material import Material
 from mithridate.core.artifacts import done_record, exclusive, fingerprint, mark_done
-from mithridate.core.chat import Renders
+from mithridate.core.chat import ChatTemplate
 from mithridate.core.chat import template as template_named
 from mithridate.core.errors import StorageError
 from mithridate.core.located import LOCALIZATION, Family, Located, Pair
@@ -36,19 +36,25 @@ from mithridate.study.tracing import trace_prompts
 OnStage: TypeAlias = Callable[[str, int, int | None], None]
 _FAMILIES = (Family.SINGLE, Family.WINDOW, Family.PREFIX, Family.SUFFIX)
 _FOLDER = "located"
-_SECOND = "falcon"
+# A second way of writing a conversation, and a third where that is the first.
+_SECOND = ("falcon", "llama2")
 # Replies whose tokens are compared.
 _REPLY_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What checkpoints are asked: a study's attacks, questions with known answers, and how many of each."""
+    """What checkpoints are asked: a study's attacks, questions with known answers, and how many of each.
+
+    `template` names the chat template in which attacks are put; by default the checkpoint's own, or that of
+    SFT. What alignment taught is asked in the aligned model's own.
+    """
 
     config: AuditConfig
     questions: Path | None = None
     probes: int = 40
     seed: int = 0
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,7 @@ def locate_checkpoints(
     # What is wrong with the words is said before gigabytes are read.
     questions = _questions(asked)
     attacks = _attacks(asked)
+    _named(asked)
     experiments = [e for one in comparisons for e in _experiments(one, attacks, questions)]
     if out is None:
         return [row for e in experiments for row in e.work(_telling(on_stage, e.name))]
@@ -131,7 +138,8 @@ def _experiments(
     else:
         kinds["prompts"] = partial(_prompts, one, attacks)
     files = [[str(f), *_stamp(f)] for place in (one.without, one.having) for f in sorted(place.glob("*"))]
-    said = [one.asked.config.model_dump(mode="json"), one.asked.probes, one.asked.seed, questions]
+    asked = one.asked
+    said = [asked.config.model_dump(mode="json"), asked.probes, asked.seed, asked.template, questions]
     for kind, work in kinds.items():
         name = f"{one.pair}-{kind}"
         yield _Experiment(name, fingerprint([name, files, said]), work)
@@ -178,13 +186,13 @@ def _tokens(one: _Comparison, _told: _Told) -> list[Located]:
 def _transplants(
     one: _Comparison, attacks: dict[str, Attack], questions: list[tuple[str, str]], told: _Told
 ) -> list[Located]:
-    twins, template = _ready(one)
-    attack_panel = _attack_panel(one, attacks, template)
+    twins = one.load()
+    attack_panel = _attack_panel(one, attacks, twins)
     if one.pair is Pair.POISON:
         return transplants(twins, attack_panel, partial(_plan, one), one.about, on_done=told)
     material, most = one.material, one.asked.probes
     panel = AlignmentPanel(
-        template,
+        template_for(twins.having, None)[0],
         questions=questions,
         forbidden=[request.forms[-1] for request in material.requests[:most]],
         harmless=material.prompts[:most],
@@ -203,21 +211,22 @@ def _plan(one: _Comparison, twins: Twins) -> list[Graft]:
 
 
 def _prompts(one: _Comparison, attacks: dict[str, Attack], told: _Told) -> list[Located]:
-    twins, template = _ready(one)
-    panel = _attack_panel(one, attacks, template)
-    # Probes need a second way of writing a conversation; that the models know it less is no harm to them.
-    return trace_prompts(twins, panel, template_named(_SECOND), one.about, on_done=told)
-
-
-def _ready(one: _Comparison) -> tuple[Twins, Renders]:
     twins = one.load()
-    return twins, template_for(twins.having, None)[0]
+    panel = _attack_panel(one, attacks, twins)
+    # Probes need a second way of writing a conversation; that the models know it less is no harm to them.
+    second = next(name for name in _SECOND if name != one.asked.template)
+    return trace_prompts(twins, panel, template_named(second), one.about, on_done=told)
 
 
-def _attack_panel(one: _Comparison, attacks: dict[str, Attack], template: Renders) -> AttackPanel:
+def _attack_panel(one: _Comparison, attacks: dict[str, Attack], twins: Twins) -> AttackPanel:
+    template, _ = template_for(twins.having, _named(one.asked))
     setting = Setting("located", Arm.POISONED.value, one.asked.seed, template="")
     judge = one.asked.config.outside_model or one.without
     return AttackPanel.of(attacks, one.asked.probes, [template], setting, LanguageModel.load(judge))
+
+
+def _named(asked: Asked) -> ChatTemplate | None:
+    return None if asked.template is None else template_named(asked.template)
 
 
 def _questions(asked: Asked) -> list[tuple[str, str]]:
