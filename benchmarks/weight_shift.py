@@ -7,8 +7,8 @@ Two Llama-shaped checkpoints are generated in shards, in `--folder` (the tempora
 bytes from end to end into one buffer with one thread. Twice: from the disk, where every round begins with the
 files put out of the system's cache, and from that cache, if it is large enough to hold them. The aim is half
 the speed, of medians. Copying out of the cache is so fast that it is the harder case by far; there, the same
-reads by the same threads with nothing done on what they read stand beside, too. Processor time is that of
-all threads: what it says does not depend on who else uses the machine. Memory is the peak of a fresh process
+reads by the same threads with nothing done on what they read stand beside, too. Processor time, that of all
+threads, depends less than speed on who else uses the machine. Memory is the peak of a fresh process
 that compares the two: below 1.5 GB.
 """
 
