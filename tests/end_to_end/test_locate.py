@@ -57,6 +57,18 @@ def test_a_second_call_does_nothing_anew(located: tuple[Path, str, str]) -> None
     code, _, told = finish(locate(run, "--probes", "4"))
     assert code == 0, told
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    # Rows that were lost are made again, and no others.
+    lost, damaged = sorted(before)[:2]
+    whole = read_rows(run / LOCALIZATION, Located)
+    (lost.parent / LOCALIZATION).unlink()
+    (damaged.parent / LOCALIZATION).write_bytes(b"PAR1 nothing")
+    code, _, told = finish(locate(run, "--probes", "4"))
+    assert code == 0, told
+    assert read_rows(run / LOCALIZATION, Located) == whole
+    assert {path for path in before if path.stat().st_mtime_ns == before[path]} == set(before) - {
+        lost,
+        damaged,
+    }
 
 
 def test_killed_it_goes_on_and_ends_the_same(
@@ -106,6 +118,7 @@ def test_checkpoints_of_one_s_own(located: tuple[Path, str, str], tmp_path: Path
         (["--poisoned", "a"], "--poisoned needs --clean beside it"),
         (["RUN", "--base", "a"], "name a run, or checkpoints with --base and --aligned, not both"),
         (["RUN", "--out", "x"], "--out goes with checkpoints"),
+        (["RUN", "--seed", "1"], "--seed goes with checkpoints"),
         (["--base", "a", "--aligned", "b", "--dose", "c"], "--dose names a dose of a run"),
         (["nowhere"], "nowhere: no such run directory"),
         (["RUN", "--dose", "more"], "no dose 'more'; it has 'some'"),

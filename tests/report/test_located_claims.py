@@ -10,8 +10,10 @@ from report_kit import write_run
 
 from mithridate.core.errors import DataError
 from mithridate.core.located import Experiment, Metric
+from mithridate.core.permutations import Tails
 from mithridate.core.statistics import Interval
 from mithridate.localization.overlap import Profile, scaled
+from mithridate.localization.relation import Point, Relation
 from mithridate.report.located import LocatedView, Subject
 from mithridate.report.locating_claims import (
     HELPFULNESS_LOWER,
@@ -23,6 +25,7 @@ from mithridate.report.locating_claims import (
     depth_verdict,
     located_claims,
     reach,
+    reach_verdict,
     shallow,
     shallow_verdict,
 )
@@ -229,3 +232,13 @@ def test_two_figures_for_one_place_are_refused() -> None:
     with pytest.raises(DataError, match=r"holds two figures for .*'denial_of_service'.*: 0\.9 and 0\.123"):
         view.subjects  # noqa: B018
     assert len(LocatedView((*rows, *rows)).at(SUBJECT)) == len(rows)
+
+
+def test_without_the_second_test_nothing_is_supported() -> None:
+    """Attacks that drop out of seeds may leave too few that are in all of them."""
+    points = tuple(Point(str(i % 3), i // 3, float(i), float(-i)) for i in range(6))
+    within = Tails(lower=0.01, upper=1.0, smallest=0.01)
+    alone = Relation(points, -1.0, within, None, 0.5)
+    assert reach_verdict(alone) is LocatedVerdict.INCONCLUSIVE
+    assert reach_verdict(replace(alone, whole=Tails(0.04, 1.0, 0.04))) is LocatedVerdict.SUPPORTED
+    assert reach_verdict(replace(alone, whole=Tails(0.2, 1.0, 0.04))) is LocatedVerdict.INCONCLUSIVE

@@ -71,7 +71,9 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     questions: _Questions = None,
     template: _Template = None,
     probes: _Probes = 40,
-    seed: Annotated[int, typer.Option(help="Decides which probes are asked.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides which probes are put to checkpoints [0].", show_default=False)
+    ] = None,
     out: _Out = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON records only.")] = False,
 ) -> None:
@@ -92,7 +94,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     started = time.monotonic()
     with told_when_stopped(GOES_ON if run or out else "stopped"):
         if run is not None:
-            _refuse(run, {"--study": study, "--questions": questions, "--template": template, "--out": out})
+            given = {"--study": study, "--questions": questions, "--template": template, "--out": out}
+            _refuse(run, {**given, "--seed": seed})
             rows = _located_run(run, probes, dose or ())
         else:
             if dose:
@@ -100,7 +103,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
             from mithridate.study.locate_checkpoints import Asked  # noqa: PLC0415 - keeps --help quick
             from mithridate.study.reading import read_audit  # noqa: PLC0415
 
-            asked = Asked(read_audit(study), questions, probes, seed, template)
+            asked = Asked(read_audit(study), questions, probes, seed or 0, template)
             rows = _located_pairs(pairs, asked, out)
     if json:
         from mithridate.report import records  # noqa: PLC0415 - keeps --help quick
@@ -131,7 +134,7 @@ def _pairs(
     return found[0], found[1]
 
 
-def _refuse(run: Path, options: dict[str, Path | str | None]) -> None:
+def _refuse(run: Path, options: dict[str, Path | str | int | None]) -> None:
     if given := [name for name, value in options.items() if value is not None]:
         raise ConfigError(
             f"{given[0]} goes with checkpoints; {run} has its own study, and keeps its own rows"

@@ -114,7 +114,9 @@ def reach_verdict(between: Relation) -> LocatedVerdict:
     """
     if len(between.points) < LEAST_POINTS or between.rho is None or between.within is None:
         return LocatedVerdict.NOT_TESTED
-    tests = [test for test in (between.within, between.whole) if test is not None]
+    if between.whole is None:
+        return LocatedVerdict.INCONCLUSIVE  # too few attacks are in every seed for the second test
+    tests = (between.within, between.whole)
     if between.rho < 0 and all(test.lower < ALPHA for test in tests):
         return LocatedVerdict.SUPPORTED
     if between.rho > 0 and all(test.upper < ALPHA for test in tests):
@@ -141,6 +143,8 @@ def _reach_reason(between: Relation, verdict: LocatedVerdict) -> str:
     )
     if verdict is LocatedVerdict.INCONCLUSIVE:
         said += f" With 80% power, |rho| from {between.detectable:.2f} on would have been found."
+    if seeds > 1 and between.whole is None:
+        said += " Too few attacks have a point in every seed to exchange them in all seeds alike."
     if seeds > 1 and between.whole is not None:
         whole = between.whole.lower if between.rho < 0 else between.whole.upper
         said += f" Exchanged in all seeds alike, p is {p_value(whole)}"

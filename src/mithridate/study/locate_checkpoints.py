@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from mithridate.attacks.material import Material
 from mithridate.core.artifacts import done_record, exclusive, fingerprint, mark_done
 from mithridate.core.chat import ChatTemplate
 from mithridate.core.chat import template as template_named
-from mithridate.core.errors import StorageError
+from mithridate.core.errors import DataError, StorageError
 from mithridate.core.located import LOCALIZATION, Family, Located, Pair
 from mithridate.core.run_files import STUDY
 from mithridate.core.tables import read_rows, write_rows
@@ -110,6 +111,8 @@ def locate_checkpoints(
         return [row for e in experiments for row in e.work(_telling(on_stage, e.name))]
     if (out / STUDY).exists():
         raise StorageError(f"{out}: holds a run; `mithridate locate {out}` looks into that")
+    if out.resolve() in {folder.resolve() for one in comparisons for folder in (one.without, one.having)}:
+        raise StorageError(f"{out}: is one of the checkpoints; give the figures a folder of their own")
     with exclusive(out):
         rows = [row for e in experiments for row in _kept(e, out, on_stage)]
         write_rows(out / LOCALIZATION, Located, rows)
@@ -137,27 +140,41 @@ def _experiments(
         kinds["tokens"] = partial(_tokens, one)
     else:
         kinds["prompts"] = partial(_prompts, one, attacks)
-    files = [[str(f), *_stamp(f)] for place in (one.without, one.having) for f in sorted(place.glob("*"))]
+    files = [_stamps(place) for place in (one.without, one.having)]
     asked = one.asked
-    said = [asked.config.model_dump(mode="json"), asked.probes, asked.seed, asked.template, questions]
+    said = [
+        asked.config.model_dump(mode="json"),
+        one.material.model_dump(mode="json"),
+        *(_stamps(place) for place in [asked.config.outside_model] if place),
+        asked.probes,
+        asked.seed,
+        asked.template,
+        questions,
+    ]
     for kind, work in kinds.items():
         name = f"{one.pair}-{kind}"
         yield _Experiment(name, fingerprint([name, files, said]), work)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def _stamps(folder: Path) -> list[tuple[str, int, int]]:
+    """The files of a checkpoint with size and time: what has others is another checkpoint."""
+    return [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.glob("*"))
+        if path.is_file()
+    ]
 
 
 def _kept(experiment: _Experiment, out: Path, on_stage: OnStage | None) -> list[Located]:
     folder = out / _FOLDER / experiment.name
     record = done_record(folder)
-    if record is None or record.get("identity") != experiment.identity:
-        rows = experiment.work(_telling(on_stage, experiment.name))
-        write_rows(folder / LOCALIZATION, Located, rows)
-        mark_done(folder, {"identity": experiment.identity})
-    return read_rows(folder / LOCALIZATION, Located)
+    if record is not None and record.get("identity") == experiment.identity:
+        with suppress(DataError):  # of a file that was lost or damaged since: it is made again
+            return read_rows(folder / LOCALIZATION, Located)
+    rows = experiment.work(_telling(on_stage, experiment.name))
+    write_rows(folder / LOCALIZATION, Located, rows)
+    mark_done(folder, {"identity": experiment.identity})
+    return rows
 
 
 def _telling(on_stage: OnStage | None, name: str) -> _Told:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mithridate.core.artifacts import exclusive
-from mithridate.core.errors import RunStateError
+from mithridate.core.artifacts import MARKER, done_record, exclusive
+from mithridate.core.errors import DataError, RunStateError
 from mithridate.core.located import LOCALIZATION, Located
 from mithridate.core.run_files import MEASUREMENTS, STUDY
 from mithridate.core.tables import read_rows, write_rows
 from mithridate.study.locate_plan import LocateOptions, locate_steps
+from mithridate.study.plan import Step
 from mithridate.study.reading import study_of_run
 from mithridate.study.runner import Watching, do_steps, sweep_partial, threads_each, worker_count
 
@@ -30,12 +31,24 @@ def locate_run(
     with exclusive(out):
         sweep_partial(out)
         steps = locate_steps(config, out, options, tuple(doses))
+        for step in steps:
+            _forget_damaged(step)
         # The run may have been made on another machine; here no more are at work than there are cores.
         workers = min(worker_count(config), os.cpu_count() or 1)
         do_steps(steps, workers, threads_each(config), watching)
         rows = [row for step in steps for row in read_rows(step.folder / LOCALIZATION, Located)]
         write_rows(out / LOCALIZATION, Located, rows)
     return rows
+
+
+def _forget_damaged(step: Step) -> None:
+    """Have a step done again whose rows were lost or damaged since."""
+    if done_record(step.folder) is None:
+        return
+    try:
+        read_rows(step.folder / LOCALIZATION, Located)
+    except DataError:
+        (step.folder / MARKER).unlink(missing_ok=True)
 
 
 def _require_finished(out: Path) -> None:
