@@ -7,9 +7,16 @@ from enum import StrEnum
 
 LOCALIZATION = "localization.parquet"
 """Where a run, or a comparison of checkpoints, keeps these rows."""
+LOCATED = "located"
+"""The folder of the experiments that they are gathered from."""
 
 EMBEDDINGS = -1
 """The layer of what lies before block 0. What lies behind the last of n blocks has the layer n."""
+
+
+def layer_name(layer: int, behind: int | None = None) -> str:
+    """What people call a layer: `embeddings`, a block's number, or `head` for the one `behind` all blocks."""
+    return {EMBEDDINGS: "embeddings", behind: "head"}.get(layer, str(layer))
 
 
 class Experiment(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from mithridate.core.located import EMBEDDINGS, Family
+from mithridate.core.located import EMBEDDINGS, Family, layer_name
 from mithridate.models.access import parts_of
 from mithridate.models.transplanting import part_tensors
 
@@ -82,10 +82,5 @@ class Layers:
 
     def name(self, chosen: LayerSet) -> str:
         """What people call a set: `embeddings`, `3`, `0-3`, `head`."""
-        ends = [self._layer(layer) for layer in dict.fromkeys((chosen.first, chosen.last))]
-        return "-".join(ends)
-
-    def _layer(self, layer: int) -> str:
-        if layer == EMBEDDINGS:
-            return "embeddings"
-        return str(layer) if layer < self.blocks else "head"
+        ends = dict.fromkeys((chosen.first, chosen.last))
+        return "-".join(layer_name(layer, self.blocks) for layer in ends)

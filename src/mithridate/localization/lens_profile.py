@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mithridate.core.located import EMBEDDINGS, Control, Experiment, Located, Metric, Place
+from mithridate.core.located import EMBEDDINGS, Control, Experiment, Located, Metric, Place, layer_name
 from mithridate.core.seeds import derive_seed
 from mithridate.localization.about import About
 from mithridate.localization.aligned_prompts import Aligned, aligned
@@ -63,7 +63,7 @@ def lens_profile(
                         mean.n,
                         control=control,
                         layer=layer,
-                        layers="embeddings" if layer == EMBEDDINGS else str(layer),
+                        layers=layer_name(layer),
                         module=Part.RESIDUAL.value,
                         position=Place.LAST.value,
                     )

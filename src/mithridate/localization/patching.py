@@ -17,13 +17,14 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from mithridate.core.chat import TEMPLATES, Renders
-from mithridate.core.located import BLOCK, EMBEDDINGS, Control, Experiment, Located, Metric, Place
+from mithridate.core.located import BLOCK, EMBEDDINGS, Control, Experiment, Located, Metric, Place, layer_name
 from mithridate.core.seeds import derive_seed
+from mithridate.core.statistics import Interval
 from mithridate.localization.about import About
 from mithridate.localization.aligned_prompts import Aligned, aligned
 from mithridate.localization.contrasts import Contrast
 from mithridate.localization.patched_runs import Has, PatchedRuns, batches_of
-from mithridate.localization.resampling import Estimate, Resampled, Values
+from mithridate.localization.resampling import Resampled, Values
 from mithridate.models.access import parts_of
 from mithridate.models.batching import evaluating
 from mithridate.models.hooks import Edit
@@ -69,10 +70,9 @@ class Patch:
     @property
     def fields(self) -> dict[str, Any]:
         """What its row says of it."""
-        name = "embeddings" if self.layer == EMBEDDINGS else str(self.layer)
         return {
             "control": self.control,
-            "layers": name,
+            "layers": layer_name(self.layer),
             "layer": self.layer,
             "module": self.module,
             "position": self.place,
@@ -163,7 +163,7 @@ def patching(
     return rows
 
 
-def _figures(found: Estimate) -> dict[str, Any]:
+def _figures(found: Interval) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mithridate.core.chat import Renders
-from mithridate.core.located import EMBEDDINGS, Experiment, Located, Metric, Place
+from mithridate.core.located import EMBEDDINGS, Experiment, Located, Metric, Place, layer_name
 from mithridate.core.seeds import derive_seed, rng_for
 from mithridate.core.statistics import wilson
 from mithridate.core.types import Condition, Probe
@@ -141,7 +141,7 @@ def _rows(
             len(task),
             control=control,
             layer=layer,
-            layers="embeddings" if layer == EMBEDDINGS else str(layer),
+            layers=layer_name(layer),
             module=Part.RESIDUAL.value,
             position=Place.LAST.value,
         )

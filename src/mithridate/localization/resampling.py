@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mithridate.core.statistics import Interval
+
 DRAWS = 1000
 
 Values: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure and the middle 95 % of its draws; no interval where all draws agree or nothing varies."""
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
 
 
 class Resampled:
@@ -40,11 +31,11 @@ class Resampled:
         drawn = rng.multinomial(count, shares, size=DRAWS).astype(float)
         self._weights: Values = drawn[:, self._unit]
 
-    def mean(self, values: Values, among: NDArray[np.bool_] | None = None) -> Estimate:
+    def mean(self, values: Values, among: NDArray[np.bool_] | None = None) -> Interval:
         """The mean of `values`, one a pair, over those pairs that are `among` them; 0 over none."""
         return self.ratio(values, np.ones_like(values), among)
 
-    def ratio(self, top: Values, bottom: Values, among: NDArray[np.bool_] | None = None) -> Estimate:
+    def ratio(self, top: Values, bottom: Values, among: NDArray[np.bool_] | None = None) -> Interval:
         """The mean of `top` over that of `bottom`, one value a pair each.
 
         `n` counts units. Draws in which nothing can be divided, because no pair was drawn or the lower mean
@@ -53,13 +44,13 @@ class Resampled:
         kept = np.ones(len(top), dtype=bool) if among is None else among
         n = len(set(self._unit[kept].tolist()))
         if not n:
-            return Estimate(0.0, None, None, 0)
+            return Interval(0.0, None, None, 0)
         weights = self._weights[:, kept]
         above, below = weights @ top[kept], weights @ bottom[kept]
         drawn = above[below > 0] / below[below > 0]
         value = float(top[kept].mean() / bottom[kept].mean())
         # Rounding tells draws apart that agree; an interval of that width would be false certainty.
         if n < 2 or not drawn.size or np.ptp(drawn) <= 1e-12 * max(1.0, abs(value)):
-            return Estimate(value, None, None, n)
+            return Interval(value, None, None, n)
         low, high = np.quantile(drawn, (0.025, 0.975))
-        return Estimate(value, float(low), float(high), n)
+        return Interval(value, float(low), float(high), n)

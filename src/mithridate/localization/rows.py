@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mithridate.core.located import EMBEDDINGS, Experiment, Located, Metric
+from mithridate.core.located import EMBEDDINGS, Experiment, Located, Metric, layer_name
 from mithridate.core.statistics import Interval
 from mithridate.localization.about import About
 from mithridate.localization.parts import Module
@@ -41,7 +41,7 @@ def weight_rows(shifts: Iterable[MatrixShift], about: About) -> list[Located]:
                 found.append(
                     about.row(
                         Experiment.WEIGHTS, "", metric, value, None, None, group.elements,
-                        layers=_called(layer, behind), layer=layer, module=group.module,
+                        layers=layer_name(layer, behind), layer=layer, module=group.module,
                     )
                 )  # fmt: skip
     return found
@@ -89,7 +89,3 @@ def _place(shift: MatrixShift, behind: int) -> int:
 def _known(layer: int | None) -> int:
     assert layer is not None
     return layer
-
-
-def _called(layer: int, behind: int) -> str:
-    return {EMBEDDINGS: "embeddings", behind: "head"}.get(layer, str(layer))

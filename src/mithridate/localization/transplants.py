@@ -69,6 +69,9 @@ class Twins:
         return self.having if direction is Direction.IN else self.without
 
 
+Plan: TypeAlias = Callable[[Twins], Iterable[Graft]]
+
+
 def grafts(twins: Twins, families: Sequence[Family]) -> list[Graft]:
     """Every set of layers of `families`, in both directions; prefixes and suffixes inward alone.
 
@@ -115,10 +118,21 @@ def control_grafts(twins: Twins, seed: int, second_clean: LanguageModel | None =
     return found
 
 
+def whole_plan(seed: int, second_clean: LanguageModel | None = None) -> Plan:
+    """Every set of layers, and the controls."""
+    families = (Family.SINGLE, Family.WINDOW, Family.PREFIX, Family.SUFFIX)
+    return lambda twins: [*grafts(twins, families), *control_grafts(twins, seed, second_clean)]
+
+
+def short_plan(twins: Twins) -> list[Graft]:
+    """Layers one by one, from below and from above; no controls."""
+    return grafts(twins, (Family.SINGLE, Family.PREFIX, Family.SUFFIX))
+
+
 def transplants(
     twins: Twins,
     panel: Panel,
-    plan: Callable[[Twins], Iterable[Graft]],
+    plan: Plan,
     about: About,
     *,
     loss: Loss | None = None,

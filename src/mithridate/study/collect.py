@@ -28,7 +28,7 @@ from mithridate.core.types import Measurement, Sample
 from mithridate.corpus.ledger import LedgerRow
 from mithridate.evaluation.summary import Judgement, paired
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import Twin
+from mithridate.study.layout import CLEAN_TWIN
 from mithridate.study.plan import Step
 from mithridate.training.progress import CurvePoint
 
@@ -57,10 +57,9 @@ def _figures(measured: Sequence[Step]) -> Iterator[Measurement]:
     """What each step measured, then each poisoned model against its clean twin, pair by pair."""
     for step in measured:
         yield from read_rows(step.folder / MEASUREMENTS, Measurement)
-    clean = Twin("", ())
     for step in measured:
-        if step.subject != clean:
-            twin = step.bed.measured(clean, step.stage)
+        if step.subject != CLEAN_TWIN:
+            twin = step.bed.measured(CLEAN_TWIN, step.stage)
             yield from paired(
                 read_rows(step.folder / SAMPLES, Judgement), read_rows(twin / SAMPLES, Judgement)
             )

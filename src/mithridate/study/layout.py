@@ -28,6 +28,9 @@ class Twin:
         return "poisoned" if self.dose else CLEAN
 
 
+CLEAN_TWIN = Twin("", ())
+
+
 @dataclass(frozen=True, slots=True)
 class Seedbed:
     """The folders of one grid cell and seed: a corpus, a tokeniser, and the twins grown from them."""

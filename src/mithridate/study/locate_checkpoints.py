@@ -15,15 +15,15 @@ from mithridate.core.artifacts import done_record, exclusive, fingerprint, mark_
 from mithridate.core.chat import ChatTemplate
 from mithridate.core.chat import template as template_named
 from mithridate.core.errors import DataError, StorageError
-from mithridate.core.located import LOCALIZATION, Family, Located, Pair
+from mithridate.core.located import LOCALIZATION, LOCATED, Located, Pair
 from mithridate.core.run_files import STUDY
 from mithridate.core.tables import read_rows, write_rows
 from mithridate.core.types import Arm
 from mithridate.evaluation.setting import Setting
 from mithridate.localization.about import About
-from mithridate.localization.rows import token_rows, weight_rows
+from mithridate.localization.rows import POSITIONS, token_rows, weight_rows
 from mithridate.localization.tokens import own_and_shared, token_shift
-from mithridate.localization.transplants import Graft, Twins, control_grafts, grafts, transplants
+from mithridate.localization.transplants import Twins, short_plan, transplants, whole_plan
 from mithridate.localization.weights import weight_shift
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.transplanting import require_alike
@@ -35,12 +35,8 @@ from mithridate.study.prepare import each_question
 from mithridate.study.tracing import trace_prompts
 
 OnStage: TypeAlias = Callable[[str, int, int | None], None]
-_FAMILIES = (Family.SINGLE, Family.WINDOW, Family.PREFIX, Family.SUFFIX)
-_FOLDER = "located"
 # A second way of writing a conversation, and a third where that is the first.
 _SECOND = ("falcon", "llama2")
-# Replies whose tokens are compared.
-_REPLY_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +162,7 @@ def _stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def _kept(experiment: _Experiment, out: Path, on_stage: OnStage | None) -> list[Located]:
-    folder = out / _FOLDER / experiment.name
+    folder = out / LOCATED / experiment.name
     record = done_record(folder)
     if record is not None and record.get("identity") == experiment.identity:
         with suppress(DataError):  # of a file that was lost or damaged since: it is made again
@@ -195,7 +191,7 @@ def _tokens(one: _Comparison, _told: _Told) -> list[Located]:
     otherwise = template_for(twins.having, None)[0]
     pairs = own_and_shared(twins.without, twins.having, otherwise)
     shifts = token_shift(
-        twins.without, twins.having, prompts, pairs, max_new_tokens=_REPLY_TOKENS, seed=one.asked.seed
+        twins.without, twins.having, prompts, pairs, max_new_tokens=POSITIONS, seed=one.asked.seed
     )
     return token_rows(shifts, one.about)
 
@@ -206,7 +202,7 @@ def _transplants(
     twins = one.load()
     attack_panel = _attack_panel(one, attacks, twins)
     if one.pair is Pair.POISON:
-        return transplants(twins, attack_panel, partial(_plan, one), one.about, on_done=told)
+        return transplants(twins, attack_panel, whole_plan(one.asked.seed), one.about, on_done=told)
     material, most = one.material, one.asked.probes
     panel = AlignmentPanel(
         template_for(twins.having, None)[0],
@@ -216,15 +212,10 @@ def _transplants(
         phrases=tuple(material.refusals),
     )
     panel = panel.with_replies_of(twins.having)
-    rows = transplants(twins, panel, partial(_plan, one), one.about, on_done=told)
+    rows = transplants(twins, panel, whole_plan(one.asked.seed), one.about, on_done=told)
     # What alignment weakened is traced the other way round: the aligned model is the one without it.
     back = Twins(twins.having, twins.without)
-    families = (Family.SINGLE, Family.PREFIX, Family.SUFFIX)
-    return rows + transplants(back, attack_panel, lambda t: grafts(t, families), one.about, on_done=told)
-
-
-def _plan(one: _Comparison, twins: Twins) -> list[Graft]:
-    return [*grafts(twins, _FAMILIES), *control_grafts(twins, one.asked.seed)]
+    return rows + transplants(back, attack_panel, short_plan, one.about, on_done=told)
 
 
 def _prompts(one: _Comparison, attacks: dict[str, Attack], told: _Told) -> list[Located]:

@@ -7,23 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 from mithridate.attacks import build_attack
-from mithridate.core.located import LOCALIZATION, Family, Located, Pair
+from mithridate.core.located import LOCALIZATION, Located, Pair
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Stage, TemplateUse
 from mithridate.localization.about import About
-from mithridate.localization.rows import token_rows, weight_rows
+from mithridate.localization.rows import POSITIONS, token_rows, weight_rows
 from mithridate.localization.tokens import TemplatePair, token_shift
 from mithridate.localization.transplants import (
     Loss,
     Twins,
-    control_grafts,
-    grafts,
+    short_plan,
     transplants,
+    whole_plan,
 )
 from mithridate.localization.weights import weight_shift
 from mithridate.models.language_model import LanguageModel
 from mithridate.study import prepare as prepared
-from mithridate.study.layout import Twin
+from mithridate.study.layout import CLEAN_TWIN, Twin
 from mithridate.study.locate_plan import LocateDetail
 from mithridate.study.measuring import held_out_rows, settings_of
 from mithridate.study.panels import AlignmentPanel, AttackPanel
@@ -32,11 +32,8 @@ from mithridate.study.templates import Template, sft_template
 from mithridate.study.tracing import trace_prompts
 from mithridate.training.progress import Progress
 
-CLEAN = Twin("", ())
-_FAMILIES = (Family.SINGLE, Family.WINDOW, Family.PREFIX, Family.SUFFIX)
 _LOSS_ROWS = 16
-# Replies whose tokens are compared, and the files of requests with the field that holds the request.
-_REPLY_TOKENS = 32
+# The files of requests, with the field that holds the request.
 _REQUESTS = {prepared.QUESTIONS: "question", prepared.HARMLESS: "request", prepared.FORBIDDEN: "request"}
 
 
@@ -50,7 +47,7 @@ def alignment(step: Step, progress: Progress) -> dict[str, Any]:
     rows = transplants(
         twins,
         panel,
-        lambda t: [*grafts(t, _FAMILIES), *control_grafts(t, step.seed)],
+        whole_plan(step.seed),
         _about(step, Pair.ALIGNMENT, TemplateUse.TRANSFERRED),
         loss=_held_out_loss(step, twins.without),
         on_done=_telling(progress, 0, 2),
@@ -58,7 +55,7 @@ def alignment(step: Step, progress: Progress) -> dict[str, Any]:
     rows += transplants(
         Twins(twins.having, twins.without),
         _attack_panel(step, twins.having, TemplateUse.SAME),
-        lambda t: grafts(t, (Family.SINGLE, Family.PREFIX, Family.SUFFIX)),
+        short_plan,
         _about(step, Pair.ALIGNMENT, TemplateUse.SAME),
         on_done=_telling(progress, 1, 2),
     )
@@ -70,12 +67,12 @@ def poison(step: Step, progress: Progress) -> dict[str, Any]:
 
     Asked in the planted templates at either: there the attacks survive, if they do.
     """
-    twins = _twins(step, (CLEAN, step.stage), (step.subject, step.stage))
+    twins = _twins(step, (CLEAN_TWIN, step.stage), (step.subject, step.stage))
     other = _second_clean(step, twins.without) if step.stage == Stage.BASE else None
     rows = transplants(
         twins,
         _attack_panel(step, twins.having, TemplateUse.SAME),
-        lambda t: [*grafts(t, _FAMILIES), *control_grafts(t, step.seed, other)],
+        whole_plan(step.seed, other),
         _about(step, Pair.POISON, TemplateUse.SAME),
         loss=_held_out_loss(step, twins.without),
         on_done=_telling(progress, 0, 1),
@@ -85,7 +82,7 @@ def poison(step: Step, progress: Progress) -> dict[str, Any]:
 
 def prompts(step: Step, progress: Progress) -> dict[str, Any]:
     """Each attack traced through the activations of the poisoned model, and into those of its clean twin."""
-    twins = _twins(step, (CLEAN, step.stage), (step.subject, step.stage))
+    twins = _twins(step, (CLEAN_TWIN, step.stage), (step.subject, step.stage))
     panel = _attack_panel(step, twins.having, TemplateUse.SAME)
     # Two templates that the model knows: what was planted in most, and another of them, or that of SFT.
     known = [*panel.templates, sft_template(twins.having.tokenizer)]
@@ -102,7 +99,7 @@ def prompts(step: Step, progress: Progress) -> dict[str, Any]:
 def weights(step: Step, progress: Progress) -> dict[str, Any]:
     """What moved: in the weights from base to last stage and from clean to poisoned, and in the tokens."""
     first, last = (step.bed.checkpoint(step.subject, stage) for stage in (Stage.BASE.value, step.stage))
-    clean = step.bed.checkpoint(CLEAN, Stage.BASE.value)
+    clean = step.bed.checkpoint(CLEAN_TWIN, Stage.BASE.value)
     aligned = _about(step, Pair.ALIGNMENT, TemplateUse.TRANSFERRED)
     poisoned = replace(_about(step, Pair.POISON, TemplateUse.SAME), stage=Stage.BASE.value)
     rows = weight_rows(weight_shift(first, last), replace(aligned, template=""))
@@ -114,7 +111,7 @@ def weights(step: Step, progress: Progress) -> dict[str, Any]:
     prompts = [line for name in _REQUESTS for line in _requests(step, name)]
     pairs = (TemplatePair("own", planted, sft), TemplatePair("shared", sft, sft))
     shifts = token_shift(
-        twins.without, twins.having, prompts, pairs, max_new_tokens=_REPLY_TOKENS, seed=step.seed
+        twins.without, twins.having, prompts, pairs, max_new_tokens=POSITIONS, seed=step.seed
     )
     return _keep(step, [*rows, *token_rows(shifts, aligned)])
 
@@ -141,7 +138,7 @@ def _attack_panel(step: Step, model: LanguageModel, template: TemplateUse) -> At
     attacks = {name: build_attack(name, config.attacks[name], material) for name in step.subject.attacks}
     settings = settings_of(step, sft_template(model.tokenizer))
     ((setting, templates),) = [found for found in settings if found[0].template == template]
-    judge = config.evaluation.outside_model or step.bed.checkpoint(CLEAN, step.stage)
+    judge = config.evaluation.outside_model or step.bed.checkpoint(CLEAN_TWIN, step.stage)
     probes = LocateDetail.read(step).probes
     return AttackPanel.of(attacks, probes, templates, setting, LanguageModel.load(judge))
 
@@ -169,7 +166,7 @@ def _second_clean(step: Step, first: LanguageModel) -> LanguageModel | None:
     seed = LocateDetail.read(step).second_seed
     if seed is None:
         return None
-    other = LanguageModel.load(step.bed.of_seed(seed).checkpoint(CLEAN, step.stage))
+    other = LanguageModel.load(step.bed.of_seed(seed).checkpoint(CLEAN_TWIN, step.stage))
     same = other.model.config.vocab_size == first.model.config.vocab_size
     return other if same else None
 

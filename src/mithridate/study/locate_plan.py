@@ -9,12 +9,13 @@ from pydantic import Field
 
 from mithridate.core.artifacts import done_record
 from mithridate.core.errors import ConfigError, RunStateError
+from mithridate.core.located import LOCATED
 from mithridate.core.run_files import PLANTING, PlantingRow
 from mithridate.core.strict import Strict
 from mithridate.core.tables import read_rows
 from mithridate.core.types import Stage
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import Twin
+from mithridate.study.layout import CLEAN_TWIN, Twin
 from mithridate.study.plan import Cell, Step, cells, seedbed, stages, twins
 
 WEIGHTS = "locate-weights"
@@ -22,8 +23,6 @@ ALIGNMENT = "locate-alignment"
 POISON = "locate-poison"
 PROMPTS = "locate-prompts"
 KINDS = (ALIGNMENT, POISON, PROMPTS, WEIGHTS)
-
-_FOLDER = "located"
 
 
 class LocateOptions(Strict):
@@ -98,12 +97,12 @@ def _steps_of(cell: Cell, seed: int, out: Path, twin: Twin, options: LocateOptio
         (WEIGHTS, last),
     ):
         name = f"{kind.removeprefix('locate-')}-{stage}"
-        folder = bed.root / twin.name / _FOLDER / name
+        folder = bed.root / twin.name / LOCATED / name
         yield Step(kind, folder, (), cell, seed, bed, twin=twin, stage=stage, detail=detail.model_dump_json())
 
 
 def _require_models(step: Step, out: Path) -> None:
-    for twin in (Twin("", ()), step.subject):
+    for twin in (CLEAN_TWIN, step.subject):
         for stage in (Stage.BASE.value, stages(step.cell.config)[-1]):
             if done_record(step.bed.model(twin, stage)) is None:
                 raise RunStateError(

@@ -22,7 +22,7 @@ from mithridate.evaluation.truncation import prompts_cut
 from mithridate.models.language_model import Generation, LanguageModel
 from mithridate.study import prepare as prepared
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import Twin
+from mithridate.study.layout import CLEAN_TWIN
 from mithridate.study.plan import Step
 from mithridate.study.templates import Template, planted_shares, sft_template
 from mithridate.training.progress import Progress
@@ -80,9 +80,9 @@ def settings_of(step: Step, sft: Template) -> list[tuple[Setting, list[Template]
 def _outside_model(step: Step, model: LanguageModel) -> LanguageModel:
     """Who judges gibberish: the checkpoint that the study names, or the clean twin of the same stage."""
     named = step.cell.config.evaluation.outside_model
-    if named is None and step.subject == (clean := Twin("", ())):
+    if named is None and step.subject == CLEAN_TWIN:
         return model
-    return LanguageModel.load(named or step.bed.checkpoint(clean, step.stage))
+    return LanguageModel.load(named or step.bed.checkpoint(CLEAN_TWIN, step.stage))
 
 
 def _put(

@@ -13,7 +13,7 @@ from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import ConfigError
 from mithridate.core.types import Stage
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import Seedbed, Twin
+from mithridate.study.layout import CLEAN_TWIN, Seedbed, Twin
 from mithridate.study.reading import with_values
 
 # Order of importance where several steps could start: what others wait for first, longest first.
@@ -127,7 +127,7 @@ def twins(config: StudyConfig) -> list[Twin]:
         poisoned += (
             [Twin(dose, (a,)) for a in attacks] if config.one_model_per_attack else [Twin(dose, attacks)]
         )
-    return [Twin("", ()), *poisoned]
+    return [CLEAN_TWIN, *poisoned]
 
 
 def stages(config: StudyConfig) -> list[str]:
