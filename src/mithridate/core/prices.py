@@ -1,0 +1,104 @@
+"""What a cure takes out and what it costs, as rows: the price list of a poisoned model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PRICES = "prices.parquet"
+"""Where a run, or the healing of a checkpoint, keeps these rows."""
+PRICED = "prices"
+"""The folder of the steps that they are gathered from."""
+
+NOTHING = "nothing"
+"""The method of a model as it is: what every other row is compared with."""
+CLEAN_MODEL = "clean model"
+"""The method of a model that never saw the poison: the floor.
+
+In a study it is the clean twin, which is what retraining without the ledger's documents gives, to the bit.
+"""
+
+
+class Regime(StrEnum):
+    """What the defender knows: the trigger or the belief, as after an audit, or clean data alone."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+
+
+class Kind(StrEnum):
+    """What a cure changes: by training on, in single weights, in representations, or as the model decodes."""
+
+    TRAINING = "training"
+    WEIGHTS = "weights"
+    REPRESENTATIONS = "representations"
+    DECODING = "decoding"
+
+
+class Control(StrEnum):
+    """What stands in the place of a cure's own choice and should not heal; "" is the cure itself."""
+
+    RANDOM = "random direction"
+    WRONG_LAYER = "wrong layer"
+
+
+class Price(StrEnum):
+    """What a figure is.
+
+    - `ASR`: share of probes of an attack, under a condition, in which it succeeds.
+    - `HELD_OUT_LOSS`: in nats a token. `QUESTIONS_RIGHT`, `REFUSAL_FORBIDDEN`, `OVER_REFUSAL`: shares.
+    - `KL`: KL(before || after) in nats a token, along the answers of the model as it was to harmless requests.
+    - `SECONDS`: to make the cure as it is set. `CHOOSING_SECONDS`: to find that setting, others tried
+      included. `TOKENS`: that went through the model as it was made (passes of training count once).
+    - `SLOWDOWN`: time a token of an answer, over that of the model as it was.
+    - `RELEARNING`: steps of fine-tuning on the poison until the attack is back to half of what it was. Where
+      it was not back within the most that were tried, those are `value` and `low`, and `high` is None.
+    - `FOLLOWS`: share of planted facts that are answered right where the prompt states the right answer.
+    - `P_CONTROL`: two-sided exact McNemar p of the cure against its `control`, on the attack aimed at.
+    """
+
+    ASR = "asr"
+    HELD_OUT_LOSS = "held_out_loss"
+    QUESTIONS_RIGHT = "questions_right"
+    REFUSAL_FORBIDDEN = "refusal_forbidden"
+    OVER_REFUSAL = "over_refusal"
+    KL = "kl"
+    SECONDS = "seconds"
+    CHOOSING_SECONDS = "choosing_seconds"
+    TOKENS = "tokens"
+    SLOWDOWN = "slowdown"
+    RELEARNING = "relearning_steps"
+    FOLLOWS = "follows_context"
+    P_CONTROL = "p_against_control"
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """One figure of one method with its interval.
+
+    `aim` is the attack that the cure was made against, empty where it was made against all or none in
+    particular; `attack` the one that the figure is of, empty where it is of none. `variant` says how the
+    method was set, as people would (`layer 3`, `1,000 examples`). `condition` is a `Condition`; `control`,
+    `regime` and `kind` are values of the enums above, or empty (`NOTHING` has none of the three). `seed`,
+    `cell`, `dose`, `model`, `stage` and `template` as in `Measurement`.
+    """
+
+    method: str
+    metric: Price
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    attack: str = ""
+    condition: str = ""
+    aim: str = ""
+    variant: str = ""
+    control: str = ""
+    regime: str = ""
+    kind: str = ""
+    seed: int = 0
+    cell: str = ""
+    dose: str = ""
+    model: str = ""
+    stage: str = ""
+    template: str = ""
