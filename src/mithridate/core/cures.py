@@ -97,7 +97,7 @@ def surviving(rows: Sequence[Priced]) -> list[str]:
 
 
 def floor_of(rows: Iterable[Priced], attack: str) -> float | None:
-    """The upper end of the interval that an attack may have in a healed model; None where nothing tells it."""
+    """The upper end of what an attack may show in a healed model; None where nothing tells it."""
     without = None
     for row in rows:
         if row.metric != Price.ASR or row.attack != attack or row.control:
