@@ -47,7 +47,7 @@ class Price(StrEnum):
 
     - `ASR`: share of probes of an attack, under a condition, in which it succeeds.
     - `HELD_OUT_LOSS`: in nats a token. `QUESTIONS_RIGHT`, `REFUSAL_FORBIDDEN`, `OVER_REFUSAL`: shares.
-    - `KL`: KL(before || after) in nats a token, along the answers that the model gave before to harmless ones.
+    - `KL`: KL(before || after) in nats a token, along the answers to harmless requests before.
     - `SECONDS`: to make the cure as it is set. `CHOOSING_SECONDS`: to find that setting, others tried
       included. `TOKENS`: that went through the model as it was made (passes of training count once).
     - `SLOWDOWN`: time a token of an answer, over that of the model as it was.
