@@ -164,7 +164,7 @@ def _points(metric: Price, before: float, after: float) -> float:
     return 100 * (change if metric == Price.OVER_REFUSAL else -change)
 
 
-def _utility(rows: Iterable[Priced], method: str, cure: Priced | None) -> dict[Price, float]:
+def _utility(rows: Iterable[Priced], method: str, cure: Priced | None) -> dict[str, float]:
     return {
         row.metric: row.value
         for row in rows
