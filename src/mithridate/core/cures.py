@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -116,9 +116,15 @@ def points_lost(rows: Iterable[Priced], cure: Priced) -> float:
     more; and perplexity of held-out text, in percent more. What was not measured does not count.
     """
     kept = list(rows)
-    before, after = (_utility(kept, NOTHING, None), _utility(kept, cure.method, cure))
+    return points_lost_between(_utility(kept, NOTHING, None), _utility(kept, cure.method, cure))
+
+
+def points_lost_between(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """The same between two measurements, each with its values by `Price`."""
     worst = 0.0
-    for metric in before.keys() & after.keys():
+    for metric in _UTILITY:
+        if metric not in before or metric not in after:
+            continue
         change = after[metric] - before[metric]
         if metric == Price.HELD_OUT_LOSS:
             worst = max(worst, 100 * math.expm1(change))
@@ -161,7 +167,8 @@ def _verdict(
         return Verdict.WEAKENED if below else Verdict.KEPT
     if _random_does_as_much(rows, after, floor):
         return Verdict.UNSUPPORTED
-    return Verdict.CURED if points <= budget else Verdict.COSTLY
+    # One question in a hundred is one point, and not a rounding more.
+    return Verdict.CURED if points <= budget + 1e-6 else Verdict.COSTLY
 
 
 def _random_does_as_much(rows: Iterable[Priced], after: Priced, floor: float) -> bool:
