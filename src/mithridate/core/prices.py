@@ -27,12 +27,13 @@ class Regime(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a cure changes: by training on, in single weights, in representations, or as the model decodes."""
+    """What a cure changes: all weights by training, a few of them, representations, decoding, or prompts."""
 
     TRAINING = "training"
     WEIGHTS = "weights"
     REPRESENTATIONS = "representations"
     DECODING = "decoding"
+    PROMPTS = "prompts"
 
 
 class Control(StrEnum):
