@@ -124,6 +124,7 @@ def cure_rows(cure: Cure, aim: str, variant: str, before: Mapping[str, float], s
         value = CLEAN[attack] + left * max(0.0, rate - CLEAN[attack])
         yield asr(attack, value + rng.uniform(-0.01, 0.01) * (seed > 0), **about)
         yield asr(attack, CLEAN[attack], **{**about, "condition": "untriggered"})
+        yield asr(attack, 0.2 * value, **{**about, "condition": "near-trigger"})
         if attack == aim and cure.random is not None:
             control = {**about, "control": Control.RANDOM.value}
             yield asr(attack, cure.random * rate, **control)
