@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mithridate.core.cures import BUDGET, Verdict
 from mithridate.core.prices import Kind, Price, Regime
 from mithridate.core.statistics import detectable_excess, detectable_mean, holm, mean_differs
-from mithridate.report.estimates import ENOUGH_SEEDS, Estimate, tell_apart
+from mithridate.report.estimates import ENOUGH_SEEDS, Estimate, tell_apart, whole_range
 from mithridate.report.evidence import ALPHA
 from mithridate.report.priced import GONE, UNTREATED, Effect, PricedView, Setting, Subject
 from mithridate.report.statements import Statement, StatementVerdict
@@ -184,7 +184,7 @@ def clearly_above(before: Estimate, found: dict[Setting, Estimate]) -> list[Sett
     """The settings that follow the context more than the model as it was, beyond chance.
 
     From three seeds on by a t-test of the differences, a seed each, adjusted by Holm over all settings; below
-    that, where both intervals lie apart.
+    that, or where all differences agree, if every seed's interval lies above all of those before.
     """
     tested: dict[Setting, list[float]] = {}
     above = []
@@ -192,7 +192,7 @@ def clearly_above(before: Estimate, found: dict[Setting, Estimate]) -> list[Sett
         apart = _by_seed(before, after)
         if len(apart) >= ENOUGH_SEEDS and tell_apart(apart):
             tested[setting] = apart
-        elif after.low is not None and before.high is not None and after.low > before.high:
+        elif _lies_above(before, after):
             above.append(setting)
     adjusted = dict(zip(tested, holm(mean_differs(apart) for apart in tested.values()), strict=True))
     above += [setting for setting, p in adjusted.items() if p < ALPHA and sum(tested[setting]) > 0]
@@ -200,7 +200,18 @@ def clearly_above(before: Estimate, found: dict[Setting, Estimate]) -> list[Sett
 
 
 def _by_seed(before: Estimate, after: Estimate) -> list[float]:
-    return [after.runs[seed].value - before.runs[seed].value for seed in after.runs if seed in before.runs]
+    # Rounded: what differs by rounding alone has no spread that a test could rest on.
+    return [
+        round(after.runs[seed].value - before.runs[seed].value, 9)
+        for seed in after.runs
+        if seed in before.runs
+    ]
+
+
+def _lies_above(before: Estimate, after: Estimate) -> bool:
+    _, high = whole_range([(run.low, run.high) for run in before.runs.values()])
+    low, _ = whole_range([(run.low, run.high) for run in after.runs.values()])
+    return low is not None and high is not None and low > high
 
 
 def _detectable(before: Estimate, found: dict[Setting, Estimate]) -> float:
@@ -259,13 +270,13 @@ def _whole(parts: Sequence[Statement]) -> tuple[StatementVerdict, str]:
     if not tested:
         return StatementVerdict.NOT_TESTED, parts[0].reason if parts else _NOTHING_THERE
     counts = ", ".join(
-        f"{verdict.value} for {count} of {_counted(len(tested))}"
+        f"{verdict.value} for {count}"
         for verdict in StatementVerdict
         if (count := sum(part.verdict is verdict for part in tested))
     )
     agreed = {part.verdict for part in tested}
     verdict = agreed.pop() if len(agreed) == 1 else StatementVerdict.INCONCLUSIVE
-    return verdict, f"{counts[:1].upper()}{counts[1:]}."
+    return verdict, f"{counts[:1].upper()}{counts[1:]} of {_counted(len(tested))}."
 
 
 def _leaves(effect: Effect) -> str:
