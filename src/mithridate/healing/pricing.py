@@ -117,11 +117,14 @@ class PriceList:
     place: Mapping[str, Any]
 
     def of_method(self, method: Method, chosen: Chosen) -> list[Priced]:
-        """All rows of a cure, and of its controls against the one attack that it was made against."""
+        """All rows of a cure, and of its controls against the attacks that it was made against.
+
+        One that was made against several at once has no aim of its own.
+        """
         about = {
             "method": method.name,
             "variant": chosen.candidate.variant,
-            "aim": chosen.aims[0] if method.each else "",
+            "aim": chosen.aims[0] if method.each and len(chosen.aims) == 1 else "",
             "regime": str(method.regime),
             "kind": str(method.kind),
         }

@@ -64,7 +64,7 @@ def _tuned(case: Case, wanted: Sequence[Request], steps: int, rate: float) -> Ot
         loss = _loss(made, batch)
         if not bool(torch.isfinite(loss)):
             raise TrainingError(f"the loss of counter-training is no number at a learning rate of {rate:g}")
-        loss.backward()
+        torch.autograd.backward([loss])
         torch.nn.utils.clip_grad_norm_(made.model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
