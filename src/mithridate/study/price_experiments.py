@@ -179,7 +179,8 @@ def _proxy_tables(step: Step, case: Case, priced: ProxyTuned, prices: PriceList)
     expert, antiexpert = _small(step, step.subject)
     poisoned = Proxies(priced.base, priced.expert, priced.antiexpert)
     clean = Proxies(_base(step, CLEAN_TWIN), expert, antiexpert)
-    place = dict(prices.place)
+    # A table compares stages, and asks in the templates of each: it has neither field.
+    place = {key: prices.place[key] for key in ("seed", "cell", "dose", "model")}
     return [
         *proxy_table(case, "poisoned base, clean expert", poisoned, case.model, place),
         *proxy_table(case, "clean base, poisoned expert", clean, case.clean, place),
