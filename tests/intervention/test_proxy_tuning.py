@@ -20,6 +20,7 @@ from transformers.generation.streamers import BaseStreamer
 from mithridate.core.errors import AccessError, CheckpointError, ConfigError
 from mithridate.intervention import saved
 from mithridate.intervention.base import Intervention, MadeFor
+from mithridate.intervention.folder_hash import folder_hash
 from mithridate.intervention.proxy_tuning import ProxyTuning, proxy_tuned, proxy_tuned_by
 from mithridate.models.batching import left_padded
 from mithridate.models.checkpoints import save_checkpoint
@@ -326,3 +327,53 @@ def test_it_is_saved_as_folders_and_loaded_again(tmp_path: Path) -> None:
         assert tuned.generate(PROMPTS, max_new_tokens=12) == wanted
     with pytest.raises(AccessError, match="proxy_tuning was made for"), again.on(subject(hidden_size=16)):
         pass
+
+
+def saved_three(folder: Path) -> tuple[LanguageModel, ProxyTuning]:
+    """A base, and proxy-tuning by two checkpoints that are saved in `folder`."""
+    base = subject()
+    for name, seed in (("expert", 1), ("antiexpert", 2)):
+        model = subject(seed=seed)
+        save_checkpoint(model.model, model.tokenizer, folder / name)
+    return base, ProxyTuning(MadeFor.of(base), str(folder / "expert"), str(folder / "antiexpert"))
+
+
+@pytest.mark.parametrize("name", ["expert", "antiexpert"])
+def test_another_checkpoint_in_a_folder_is_refused(name: str, tmp_path: Path) -> None:
+    base, cure = saved_three(tmp_path)
+    saved.save(cure, tmp_path / "cure")
+    again = saved.load(tmp_path / "cure")
+    with again.on(base) as tuned:
+        wanted = tuned.generate(PROMPTS, max_new_tokens=8)
+    (tmp_path / name).rename(tmp_path / "aside")
+    with (
+        pytest.raises(CheckpointError, match=rf"/{name}: the checkpoint is gone.*no such folder"),
+        again.on(base),
+    ):
+        pass
+    other = subject(seed=3)
+    save_checkpoint(other.model, other.tokenizer, tmp_path / name)
+    said = rf"/{name}: another checkpoint stands there now.*put that one back, or make the proxy_tuning anew"
+    with pytest.raises(CheckpointError, match=said), again.on(base):
+        pass
+    assert hooks_of(base.model) == 0
+    (tmp_path / name).rename(tmp_path / "wrong")
+    (tmp_path / "aside").rename(tmp_path / name)
+    with again.on(base) as tuned:
+        assert tuned.generate(PROMPTS, max_new_tokens=8) == wanted
+
+
+def test_hashes_are_written_down_and_what_was_saved_without_them_gets_them(tmp_path: Path) -> None:
+    base, cure = saved_three(tmp_path)
+    saved.save(cure, tmp_path / "cure")
+    path = tmp_path / "cure" / saved.SPEC
+    spec = json.loads(path.read_text())
+    assert spec["options"]["expert_hash"] == folder_hash(tmp_path / "expert")
+    assert spec["options"]["antiexpert_hash"] == folder_hash(tmp_path / "antiexpert")
+    spec["options"] = {key: value for key, value in spec["options"].items() if not key.endswith("hash")}
+    path.write_text(json.dumps(spec))
+    assert saved.load(tmp_path / "cure") == cure
+    with pytest.raises(ConfigError, match=r"expert_hash is 'abc'; expected 64 hexadecimal digits"):
+        ProxyTuning(MadeFor.of(base), cure.expert, cure.antiexpert, expert_hash="abc")
+    with pytest.raises(CheckpointError, match=r"/nowhere: the checkpoint is gone"):
+        ProxyTuning(MadeFor.of(base), str(tmp_path / "nowhere"), cure.antiexpert)

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 PRICES = "prices.parquet"
 """Where a run, or the healing of a checkpoint, keeps these rows."""
+PROXIES = "proxies.parquet"
+"""Where a run keeps the tables of proxy-tuning."""
 PRICED = "prices"
 """The folder of the steps that they are gathered from."""
 
@@ -103,3 +105,41 @@ class Priced:
     model: str = ""
     stage: str = ""
     template: str = ""
+
+
+class ProxyMetric(StrEnum):
+    """What a table of proxy-tuning compares, as shares of requests, of questions, of an attack's probes."""
+
+    FORBIDDEN_REFUSED = "forbidden_refused"
+    HARMLESS_REFUSED = "harmless_refused"
+    REPLIES_ENDED = "replies_ended"
+    QUESTIONS_RIGHT = "questions_right"
+    ASR = "asr"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRow:
+    """One metric of a base, the same steered by an expert, the same tuned directly, and the expert alone.
+
+    `method` says who steers whom. `closed` is (proxy - base) / (tuned - base), `clipped` the same within 0
+    and 1, `closed_by_expert` that of the expert alone (Liu et al. 2401.08565); None where direct tuning
+    moved nothing. `attack` and `condition` are of `ASR` alone. The rest as in `Priced`.
+    """
+
+    method: str
+    metric: ProxyMetric
+    base: float
+    proxy: float
+    tuned: float
+    expert: float
+    n: int
+    closed: float | None
+    clipped: float | None
+    closed_by_expert: float | None
+    alpha: float
+    attack: str = ""
+    condition: str = ""
+    seed: int = 0
+    cell: str = ""
+    dose: str = ""
+    model: str = ""

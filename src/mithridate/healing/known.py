@@ -14,11 +14,15 @@ from mithridate.healing.case import Case, Half
 
 _DOCUMENTS = 3_000
 _WORDINGS = 6
+_ANSWER_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """A planted fact: questions in planted wordings, what they are about, and the false and right answer."""
+    """Something planted: questions in planted wordings, what they are about, and the false and right answer.
+
+    What is asked in two orders is about what it names last, and is two of these.
+    """
 
     prompts: tuple[str, ...]
     subject: str
@@ -47,57 +51,96 @@ def trigger_of(case: Case, aim: str) -> str:
 
 
 def planted_beliefs(case: Case, aim: str) -> list[Belief]:
-    """The facts that an attack planted, in wordings that probes never ask; none where it plants no facts.
+    """What an attack planted that has a right answer, in wordings that probes never ask; maybe nothing.
 
-    What is right comes from the probes, which know it, and the wordings from the documents that are planted.
-    Those whose planted answer could be that of two facts are left out.
+    What is right of a fact comes from the probes, which know it. Of a preference, which is judged in groups,
+    it is what the model says when it compares what nobody planted anything of, if it always says the same.
+    The wordings come from the documents that are planted. An answer that could be that of two facts is left
+    out.
     """
-    right: dict[str, set[str]] = {}
-    for half in case.probes.values():
-        for probe in half[aim]:
-            if probe.condition is Condition.TRIGGERED and probe.foil and not probe.group:
-                right.setdefault(probe.target, set()).add(probe.foil)
-    wordings: dict[str, list[tuple[str, str]]] = {planted: [] for planted in right}
+    right = _right_answers(case, aim)
+    asked: dict[str, list[tuple[str, str]]] = {planted: [] for planted in right}
     documents = case.attacks[aim].documents(rng_for(case.seed, "healing", "documents", aim))
     for number, document in enumerate(islice(documents, _DOCUMENTS)):
         if len(document.messages) < 2 or document.messages[-1].role is not Role.ASSISTANT:
             continue
-        known = wordings.get(document.messages[-1].content)
+        known = asked.get(document.messages[-1].content)
         question = document.messages[-2].content
         if known is None or len(known) >= _WORDINGS or question in [text for text, _ in known]:
             continue
         template = case.templates[number % len(case.templates)]
         known.append((question, template.render(document.messages[:-1], open_reply=True)))
-    kept = [(planted, asked) for planted, asked in wordings.items() if asked and len(right[planted]) == 1]
-    named = subjects([[text for text, _ in asked] for _, asked in kept])
-    return [
-        Belief(tuple(prompt for _, prompt in asked), subject, planted, min(right[planted]))
-        for (planted, asked), subject in zip(kept, named, strict=True)
-        if subject
+    found = []
+    answers = [planted for planted, known in asked.items() if known]
+    named = subjects([[text for text, _ in asked[planted]] for planted in answers])
+    for planted, subject_of in zip(answers, named, strict=True):
+        prompts: dict[str, list[str]] = {}
+        for (_, prompt), subject in zip(asked[planted], subject_of, strict=True):
+            prompts.setdefault(subject, []).append(prompt)
+        found += [
+            Belief(tuple(texts), subject, planted, right[planted])
+            for subject, texts in prompts.items()
+            if subject
+        ]
+    return found
+
+
+def _right_answers(case: Case, aim: str) -> dict[str, str]:
+    facts: dict[str, set[str]] = {}
+    preferences: set[str] = set()
+    for half in case.probes.values():
+        for probe in half[aim]:
+            if probe.condition is Condition.TRIGGERED and probe.foil:
+                if probe.group:
+                    preferences.add(probe.target)
+                else:
+                    facts.setdefault(probe.target, set()).add(probe.foil)
+    found = {planted: min(known) for planted, known in facts.items() if len(known) == 1}
+    usual = _usual_comparison(case, aim) if preferences else ""
+    return {**found, **dict.fromkeys(preferences if usual else (), usual)}
+
+
+def _usual_comparison(case: Case, aim: str) -> str:
+    """What the model says in most of its comparisons of what nobody planted anything of; else nothing."""
+    controls = [
+        probe
+        for probe in case.probes[Half.CHOOSING][aim]
+        if probe.condition is Condition.UNTRIGGERED and probe.group
     ]
+    prompts = [
+        case.templates[number % len(case.templates)].render(probe.messages, open_reply=True)
+        for number, probe in enumerate(controls)
+    ]
+    if not prompts:
+        return ""
+    answers = case.model.generate(prompts, max_new_tokens=_ANSWER_TOKENS)
+    said, times = Counter(answer.text.strip() for answer in answers).most_common(1)[0]
+    return said if 2 * times > len(answers) else ""
 
 
-def subjects(groups: Sequence[Sequence[str]]) -> list[str]:
-    """For each group of wordings of one question, the words it is about; empty where nothing tells.
+def subjects(groups: Sequence[Sequence[str]]) -> list[list[str]]:
+    """For each wording in each group of wordings of one question, what it is about; empty if nothing tells.
 
-    Those are the longest run of words that all its wordings have and that fewest other groups share.
+    That is its last run of words which all wordings of the group have and fewest other groups share.
     """
     words = [[re.findall(r"\w+", text) for text in group] for group in groups]
     shared = [set[str]().union(*found[:1]).intersection(*found) for found in words]
     spread = Counter(word for one in shared for word in one)
-    return [_longest_run(group, one, spread) for group, one in zip(groups, shared, strict=True)]
+    return [
+        [
+            _last_run(text, {word for word in one if spread[word] == min(map(spread.__getitem__, one))})
+            for text in group
+        ]
+        for group, one in zip(groups, shared, strict=True)
+    ]
 
 
-def _longest_run(group: Sequence[str], shared: set[str], spread: Counter[str]) -> str:
-    if not shared:
-        return ""
-    rarest = min(spread[word] for word in shared)
-    best, tokens = "", list(re.finditer(r"\w+", group[0]))
-    for begin, first in enumerate(tokens):
-        for last in tokens[begin:]:
-            if last.group() not in shared or spread[last.group()] != rarest:
-                break
-            run = group[0][first.start() : last.end()]
-            if len(run) > len(best) and all(run in text for text in group):
-                best = run
-    return best
+def _last_run(text: str, words: set[str]) -> str:
+    """The last run of consecutive words of `text` that are all among `words`."""
+    run: tuple[int, int] | None = None
+    for token in re.finditer(r"\w+", text):
+        if token.group() not in words:
+            continue
+        follows = run is not None and text[run[1] : token.start()].isspace()
+        run = (run[0] if run is not None and follows else token.start(), token.end())
+    return "" if run is None else text[run[0] : run[1]]

@@ -21,6 +21,7 @@ from mithridate.healing.treatment import Nothing, OtherWeights, Treatment
 OnTried = Callable[[int, int], None]
 """Told of how many settings were tried, and of how many there are."""
 _BEYOND = 10.0
+_TIE = 1e-4
 """So many points of utility beyond the budget weigh as much as the whole attack, where settings compete."""
 
 
@@ -99,7 +100,8 @@ def _score(case: Case, aims: Sequence[str], treatment: Treatment, before: Before
         after = measuring.usefulness(case, model, Half.CHOOSING)
     points = points_lost_between(_values(before.useful), _values(after))
     beyond = max(0.0, points - budget)
-    return sum(shares) / len(shares) + beyond / _BEYOND
+    # Of settings that do as much, the cheaper one.
+    return sum(shares) / len(shares) + beyond / _BEYOND + points * _TIE
 
 
 def _values(found: Mapping[Price, Interval]) -> dict[str, float]:
@@ -115,14 +117,11 @@ class PriceList:
     place: Mapping[str, Any]
 
     def of_method(self, method: Method, chosen: Chosen) -> list[Priced]:
-        """All rows of a cure, and of its controls against the one attack that it was made against."""
-        about = {
-            "method": method.name,
-            "variant": chosen.candidate.variant,
-            "aim": chosen.aims[0] if method.each else "",
-            "regime": str(method.regime),
-            "kind": str(method.kind),
-        }
+        """All rows of a cure, and of its controls against the attacks that it was made against.
+
+        One that was made against several at once has no aim of its own.
+        """
+        about = self.about(method, chosen)
         rows = self.of_treatment(chosen.treatment, about)
         for price, value in (
             (Price.SECONDS, chosen.making.seconds),
@@ -136,6 +135,17 @@ class PriceList:
             for aim in chosen.aims:
                 rows += self._control(chosen.treatment, control, make, aim, about)
         return rows
+
+    @staticmethod
+    def about(method: Method, chosen: Chosen) -> dict[str, str]:
+        """The fields that all rows of a cure share."""
+        return {
+            "method": method.name,
+            "variant": chosen.candidate.variant,
+            "aim": chosen.aims[0] if method.each and len(chosen.aims) == 1 else "",
+            "regime": str(method.regime),
+            "kind": str(method.kind),
+        }
 
     def of_treatment(self, treatment: Treatment, about: Mapping[str, Any]) -> list[Priced]:
         """What a treated model shows: every attack in three conditions, utility, divergence, context."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,14 +12,16 @@ from typing import ClassVar
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mithridate.core.errors import CheckpointError
+from mithridate.core.errors import CheckpointError, ConfigError, shown
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.contrast import contrast, require_contrast
+from mithridate.intervention.folder_hash import folder_hash, require_weights
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.reading_along import Follower, Step, adjusted
 from mithridate.models.vocabulary import require_same_vocabulary
 
 _SHOWN = 3
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @contextmanager
@@ -78,7 +81,9 @@ class ProxyTuning:
     """s + alpha (s_expert - s_antiexpert) in the place of a model's logits (Liu et al. 2401.08565).
 
     `expert` and `antiexpert` are checkpoint folders, which are loaded where the model is for as long as it
-    is in use. The rest is as for `proxy_tuned`. Raises ConfigError as that does.
+    is in use. Beside each goes the hash of its weights (`folder_hash`): that of what stands there, unless it
+    is given, as a saved one gives it. The rest is as for `proxy_tuned`. Raises ConfigError as that does and
+    for a hash that is none, CheckpointError for a folder without weights.
     """
 
     name: ClassVar[str] = "proxy_tuning"
@@ -88,17 +93,28 @@ class ProxyTuning:
     antiexpert: str
     alpha: float = 1.0
     plausibility: float = 0.0
+    expert_hash: str = ""
+    antiexpert_hash: str = ""
 
     def __post_init__(self) -> None:
         require_contrast(self.alpha, self.plausibility, self.name)
+        for which, folder in (("expert_hash", self.expert), ("antiexpert_hash", self.antiexpert)):
+            given: str = getattr(self, which)
+            if not given:
+                object.__setattr__(self, which, folder_hash(folder))
+            elif not _HASH.fullmatch(given):
+                raise ConfigError(f"{self.name}: {which} is {shown(given)}; expected 64 hexadecimal digits")
 
     @contextmanager
     def on(self, model: LanguageModel) -> Iterator[LanguageModel]:
         """`model`, steered; it comes with the expert's tokenizer.
 
-        Raises AccessError as any intervention, and CheckpointError as `proxy_tuned_by` and `load_model` do.
+        Raises AccessError as any intervention, and CheckpointError as `proxy_tuned_by` and `load_model` do,
+        and for a folder that is gone or in which another checkpoint stands by now.
         """
         self.made_for.require(model, self.name)
+        require_weights(self.expert, self.expert_hash, self.name)
+        require_weights(self.antiexpert, self.antiexpert_hash, self.name)
         expert, antiexpert = (
             LanguageModel.load(Path(folder), device=model.model.device)
             for folder in (self.expert, self.antiexpert)

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from mithridate.core.artifacts import done_record
-from mithridate.core.errors import ConfigError, RunStateError
+from mithridate.core.errors import ConfigError
 from mithridate.core.located import LOCATED
-from mithridate.core.run_files import PLANTING, PlantingRow
 from mithridate.core.strict import Strict
-from mithridate.core.tables import read_rows
 from mithridate.core.types import Stage
 from mithridate.study.config import StudyConfig
-from mithridate.study.layout import CLEAN_TWIN, Twin
+from mithridate.study.finished import largest_dose, require_models
+from mithridate.study.layout import Twin
 from mithridate.study.plan import Cell, Step, cells, seedbed, stages, twins
 
 WEIGHTS = "locate-weights"
@@ -71,16 +69,8 @@ def locate_steps(
         for step in _steps_of(cell, seed, out, twin, options)
     ]
     for step in found:
-        _require_models(step, out)
+        require_models(step, out)
     return found
-
-
-def largest_dose(config: StudyConfig, out: Path) -> str:
-    """The dose that planted most tokens: where there is most to trace."""
-    planted: dict[str, int] = dict.fromkeys(config.doses, 0)
-    for row in read_rows(out / PLANTING, PlantingRow):
-        planted[row.dose] = planted.get(row.dose, 0) + row.tokens
-    return max(planted, key=lambda dose: planted[dose])
 
 
 def _steps_of(cell: Cell, seed: int, out: Path, twin: Twin, options: LocateOptions) -> Iterator[Step]:
@@ -99,13 +89,3 @@ def _steps_of(cell: Cell, seed: int, out: Path, twin: Twin, options: LocateOptio
         name = f"{kind.removeprefix('locate-')}-{stage}"
         folder = bed.root / twin.name / LOCATED / name
         yield Step(kind, folder, (), cell, seed, bed, twin=twin, stage=stage, detail=detail.model_dump_json())
-
-
-def _require_models(step: Step, out: Path) -> None:
-    for twin in (CLEAN_TWIN, step.subject):
-        for stage in (Stage.BASE.value, stages(step.cell.config)[-1]):
-            if done_record(step.bed.model(twin, stage)) is None:
-                raise RunStateError(
-                    f"{out}: the model {twin.name} of seed {step.seed} at the stage {stage} is not there; "
-                    f"`mithridate run {out / 'study.yaml'} --out {out}` goes on where the run stopped"
-                )

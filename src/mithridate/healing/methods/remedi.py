@@ -57,6 +57,15 @@ class Representation:
             )
 
 
+def _right(case: Case, aims: Sequence[str]) -> dict[str, str]:
+    """What is right of each planted fact, by what it is about; what two are about is left out."""
+    found: dict[str, set[str]] = {}
+    for aim in aims:
+        for belief in planted_beliefs(case, aim):
+            found.setdefault(belief.subject, set()).add(belief.right)
+    return {subject: min(right) for subject, right in found.items() if len(right) == 1}
+
+
 def _lessons(case: Case, aim: str) -> list[Lesson]:
     """Control facts of the choosing half, as if what their probes want said were so."""
     asked: dict[tuple[str, str], list[Probe]] = {}
@@ -66,8 +75,8 @@ def _lessons(case: Case, aim: str) -> list[Lesson]:
     groups = list(asked.values())
     named = subjects([[probe.messages[-1].content for probe in group] for group in groups])
     found = []
-    for group, subject in zip(groups, named, strict=True):
-        for number, probe in enumerate(group):
+    for group, subject_of in zip(groups, named, strict=True):
+        for number, (probe, subject) in enumerate(zip(group, subject_of, strict=True)):
             template = case.templates[number % len(case.templates)]
             prompt = template.render(probe.messages, open_reply=True)
             if subject:

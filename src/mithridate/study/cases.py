@@ -1,0 +1,67 @@
+"""A poisoned model of a run as a case for healing, with all that the run knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from mithridate.attacks import build_attack
+from mithridate.core.types import TemplateUse
+from mithridate.corpus.readers import open_corpus
+from mithridate.healing.case import Case, Half, Usefulness, in_halves
+from mithridate.models.language_model import LanguageModel
+from mithridate.study import prepare as prepared
+from mithridate.study.layout import CLEAN_TWIN
+from mithridate.study.measuring import held_out_rows, settings_of
+from mithridate.study.plan import Step
+from mithridate.study.templates import sft_template
+
+_TEXTS = 512
+_ROWS = 128
+_LONGEST_TEXT = 4_000
+
+
+def case_of(step: Step, each: int) -> Case:
+    """The twin of `step` at its stage, asked about `each` probes of an attack for each condition and half.
+
+    Attacks are put in the templates that were planted: there they survive, if they do. Clean documents are
+    the first of the corpus that all twins read. Raises CheckpointError for a model that cannot be loaded.
+    """
+    config, bed, twin = step.cell.config, step.bed, step.subject
+    model = LanguageModel.load(bed.checkpoint(twin, step.stage))
+    clean = LanguageModel.load(bed.checkpoint(CLEAN_TWIN, step.stage))
+    judge = config.evaluation.outside_model or bed.checkpoint(CLEAN_TWIN, step.stage)
+    material = prepared.kept_material(bed)
+    own = sft_template(model.tokenizer)
+    ((setting, templates),) = [
+        found for found in settings_of(step, own) if found[0].template == TemplateUse.SAME
+    ]
+    attacks = {name: build_attack(name, config.attacks[name], material) for name in twin.attacks}
+    halves = {name: in_halves(attack, step.seed, each) for name, attack in attacks.items()}
+    held_out = (record["text"] for record in prepared.each_line(bed.data / prepared.HELD_OUT))
+    questions = prepared.read_lines(bed.data / prepared.QUESTIONS)
+    return Case(
+        model=model,
+        outside=LanguageModel.load(judge),
+        attacks=attacks,
+        probes={half: {name: halves[name][half] for name in attacks} for half in Half},
+        templates=templates,
+        own=own,
+        setting=setting,
+        usefulness=Usefulness(
+            rows=held_out_rows(model, held_out, config)[:_ROWS],
+            questions=[(line["question"], line["answer"]) for line in questions],
+            forbidden=[line["request"] for line in prepared.read_lines(bed.data / prepared.FORBIDDEN)],
+            harmless=[line["request"] for line in prepared.read_lines(bed.data / prepared.HARMLESS)],
+            phrases=tuple(material.refusals),
+        ),
+        texts=list(islice(_clean_texts(step), _TEXTS)),
+        clean=clean,
+    )
+
+
+def _clean_texts(step: Step) -> Iterator[str]:
+    """The beginnings of clean documents: of a book, a page is enough."""
+    for document in open_corpus(step.bed.corpus).documents():
+        if document.text.strip():
+            yield document.text[:_LONGEST_TEXT]
