@@ -1,4 +1,4 @@
-"""Measurements, and rows of localisation, as records for programs: JSON and CSV."""
+"""Measurements, and rows of localisation and of price lists, as records for programs: JSON and CSV."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from mithridate.core.located import Located
+from mithridate.core.prices import Priced
 from mithridate.core.types import Measurement
 from mithridate.report.text import visible
 
@@ -32,23 +33,26 @@ FIELDS = (
     "model",
 )
 LOCATED_FIELDS = tuple(field.name for field in dataclasses.fields(Located))
+PRICED_FIELDS = tuple(field.name for field in dataclasses.fields(Priced))
 # A spreadsheet reads a text field that begins so as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def records(rows: Iterable[Measurement | Located]) -> list[dict[str, Any]]:
-    """One dictionary a row, its keys in the order of FIELDS, or of LOCATED_FIELDS for rows of localisation.
+def records(rows: Iterable[Measurement | Located | Priced]) -> list[dict[str, Any]]:
+    """One dictionary a row, its keys in the order of FIELDS, or of the fields of rows of another kind.
 
     What is not a finite number becomes None.
     """
     return [{field: _finite(getattr(row, field)) for field in _fields(row)} for row in rows]
 
 
-def _fields(row: Measurement | Located) -> tuple[str, ...]:
+def _fields(row: Measurement | Located | Priced) -> tuple[str, ...]:
+    if isinstance(row, Priced):
+        return PRICED_FIELDS
     return FIELDS if isinstance(row, Measurement) else LOCATED_FIELDS
 
 
-def to_json(rows: Iterable[Measurement | Located]) -> str:
+def to_json(rows: Iterable[Measurement | Located | Priced]) -> str:
     """The records as a JSON list."""
     return orjson.dumps(records(rows), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
