@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import finished_run
+import prices
 import pytest
 import token_shift
 import torch
@@ -55,16 +57,25 @@ def test_a_study_must_be_quick_enough_and_its_attacks_learnt(tmp_path: Path) -> 
 
 
 def test_localisation_must_be_quick_enough_and_begins_anew(tmp_path: Path) -> None:
-    assert localization.duration([2.0, 5.9, 9.0]).met is True
-    assert localization.duration([2.0, 6.1, 9.0]).met is False
+    assert finished_run.duration("localisation", [2.0, 5.9, 9.0], localization.MINUTES).met is True
+    assert finished_run.duration("localisation", [2.0, 6.1, 9.0], localization.MINUTES).met is False
     run = tmp_path / "run"
     (run / "seed1" / "learning" / "located").mkdir(parents=True)
     (run / "localization.parquet").write_bytes(b"found before")
     (run / "study.yaml").write_text("seeds: [1]\n")
-    copy = localization.fresh_copy(run, tmp_path / "copy")
+    copy = finished_run.fresh_copy(run, tmp_path / "copy", localization.FOUND)
     assert sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*")) == [
         "seed1", "seed1/learning", "study.yaml",
     ]  # fmt: skip
+
+
+def test_a_price_list_begins_anew_with_small_models_of_its_own(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for found in ("learning/prices/floor", "clean/small-models", "learning/dpo"):
+        (run / "seed1" / found).mkdir(parents=True)
+    (run / "prices.parquet").write_bytes(b"found before")
+    copy = finished_run.fresh_copy(run, tmp_path / "copy", prices.FOUND)
+    assert sorted(path.name for path in copy.rglob("*")) == ["clean", "dpo", "learning", "seed1"]
 
 
 def test_ranks_must_be_the_same_and_memory_small() -> None:
@@ -80,6 +91,7 @@ def test_ranks_must_be_the_same_and_memory_small() -> None:
         ("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]),
         ("study", ["--help"]),
         ("localization", ["--help"]),
+        ("prices", ["--help"]),
     ],
 )
 def test_each_is_a_program(name: str, words: list[str]) -> None:

@@ -21,7 +21,6 @@ from mithridate.report.locating_claims import (
     REACH,
     REACH_RAW,
     SHALLOW,
-    LocatedVerdict,
     depth_verdict,
     located_claims,
     reach,
@@ -31,6 +30,7 @@ from mithridate.report.locating_claims import (
 )
 from mithridate.report.locations import Facing, Location, SeedLocation, locations
 from mithridate.report.run import read_measurements
+from mithridate.report.statements import StatementVerdict
 from mithridate.report.survival import Survival, survivals
 
 SUBJECT = Subject("", MODEL, MODEL)
@@ -62,9 +62,9 @@ def planted(
 @pytest.mark.parametrize("seeds", [1, 2, 5])
 def test_a_planted_relation_is_found(seeds: int) -> None:
     falls = reach(planted(seeds, lambda _, overlap: 1 - overlap))
-    assert falls.verdict is LocatedVerdict.SUPPORTED
+    assert falls.verdict is StatementVerdict.SUPPORTED
     rises = reach(planted(seeds, lambda _, overlap: overlap))
-    assert rises.verdict is LocatedVerdict.CONTRADICTED
+    assert rises.verdict is StatementVerdict.CONTRADICTED
     assert falls.relation is not None and falls.relation.rho == pytest.approx(-1)
 
 
@@ -75,7 +75,7 @@ def test_one_seed_says_how_little_it_can_say() -> None:
     # A single exchange of two neighbours is enough to undo it.
     survivals_ = iter((0.8, 1.0, 0.3, 0.1))
     nearly = reach(planted(1, lambda _, __: next(survivals_)))
-    assert nearly.verdict is LocatedVerdict.INCONCLUSIVE
+    assert nearly.verdict is StatementVerdict.INCONCLUSIVE
     assert "With 80% power, |rho| from 0.99 on would have been found." in nearly.reason
 
 
@@ -83,24 +83,24 @@ def test_no_relation_is_inconclusive() -> None:
     mixed = {0: (1.0, 0.2, 0.9, 0.3), 1: (0.2, 0.9, 0.1, 0.8), 2: (0.5, 0.4, 0.6, 0.45)}
     turns = {seed: iter(values) for seed, values in mixed.items()}
     made = reach(planted(3, lambda seed, _: next(turns[seed])))
-    assert made.verdict is LocatedVerdict.INCONCLUSIVE
+    assert made.verdict is StatementVerdict.INCONCLUSIVE
     assert "would have been found" in made.reason
 
 
 def test_what_was_not_learnt_or_not_traced_is_no_point() -> None:
     found = planted(1, lambda _, overlap: 1 - overlap, learnt=(True, True, True, False))
     made = reach(found)
-    assert made.verdict is LocatedVerdict.NOT_TESTED
+    assert made.verdict is StatementVerdict.NOT_TESTED
     assert made.reason.startswith("3 pairs of overlap and survival")
     alignment = around(BLOCKS - 1)
     nowhere = [
         replace(one, seeds=tuple(replace(s, facing=Facing(None, alignment)) for s in one.seeds))
         for one in planted(1, lambda _, overlap: overlap)
     ]
-    assert reach(nowhere).verdict is LocatedVerdict.NOT_TESTED
-    assert reach([]).verdict is LocatedVerdict.NOT_TESTED
+    assert reach(nowhere).verdict is StatementVerdict.NOT_TESTED
+    assert reach([]).verdict is StatementVerdict.NOT_TESTED
     same = reach(planted(2, lambda _, __: 1.0))
-    assert same.verdict is LocatedVerdict.NOT_TESTED and "no order" in same.reason
+    assert same.verdict is StatementVerdict.NOT_TESTED and "no order" in same.reason
 
 
 def test_attacks_that_repeat_over_seeds_are_not_taken_for_more_attacks() -> None:
@@ -108,7 +108,7 @@ def test_attacks_that_repeat_over_seeds_are_not_taken_for_more_attacks() -> None
     order = (0.8, 1.0, 0.1, 0.3)
     turns = {seed: iter(order) for seed in range(5)}
     made = reach(planted(5, lambda seed, _: next(turns[seed])))
-    assert made.verdict is LocatedVerdict.INCONCLUSIVE
+    assert made.verdict is StatementVerdict.INCONCLUSIVE
     assert made.relation is not None and made.relation.whole is not None
     assert made.relation.within is not None and made.relation.within.lower < 0.02
     assert made.relation.whole.lower > 0.2
@@ -117,31 +117,31 @@ def test_attacks_that_repeat_over_seeds_are_not_taken_for_more_attacks() -> None
 
 def test_depth_needs_five_seeds() -> None:
     verdict, reason = depth_verdict([(0.3, 0.8)] * 5)
-    assert verdict is LocatedVerdict.REPRODUCED and "p = .031" in reason
-    assert depth_verdict([(0.8, 0.3)] * 5)[0] is LocatedVerdict.NOT_REPRODUCED
-    assert depth_verdict([(0.3, 0.8)] * 4)[0] is LocatedVerdict.INCONCLUSIVE
+    assert verdict is StatementVerdict.REPRODUCED and "p = .031" in reason
+    assert depth_verdict([(0.8, 0.3)] * 5)[0] is StatementVerdict.NOT_REPRODUCED
+    assert depth_verdict([(0.3, 0.8)] * 4)[0] is StatementVerdict.INCONCLUSIVE
     one, said = depth_verdict([(0.3, 0.8)])
-    assert one is LocatedVerdict.INCONCLUSIVE and "the smallest possible is .500" in said
-    assert depth_verdict([(0.5, 0.5)] * 6)[0] is LocatedVerdict.INCONCLUSIVE
-    assert depth_verdict([])[0] is LocatedVerdict.NOT_TESTED
+    assert one is StatementVerdict.INCONCLUSIVE and "the smallest possible is .500" in said
+    assert depth_verdict([(0.5, 0.5)] * 6)[0] is StatementVerdict.INCONCLUSIVE
+    assert depth_verdict([])[0] is StatementVerdict.NOT_TESTED
 
 
 @pytest.mark.parametrize(
     ("first", "later", "verdict"),
     [
-        ((2.0, 1.5, 2.5), (0.3, 0.2, 0.4), LocatedVerdict.REPRODUCED),
+        ((2.0, 1.5, 2.5), (0.3, 0.2, 0.4), StatementVerdict.REPRODUCED),
         # Twice as far is asked for, and intervals that do not touch.
-        ((0.55, 0.5, 0.6), (0.3, 0.25, 0.35), LocatedVerdict.INCONCLUSIVE),
-        ((0.7, 0.3, 1.1), (0.3, 0.2, 0.4), LocatedVerdict.INCONCLUSIVE),
-        ((0.3, 0.2, 0.4), (0.3, 0.25, 0.35), LocatedVerdict.NOT_REPRODUCED),
-        ((2.0, None, None), (0.3, 0.2, 0.4), LocatedVerdict.INCONCLUSIVE),
-        ((2.0, 1.5, 2.5), (0.0, 0.0, 0.0), LocatedVerdict.REPRODUCED),
+        ((0.55, 0.5, 0.6), (0.3, 0.25, 0.35), StatementVerdict.INCONCLUSIVE),
+        ((0.7, 0.3, 1.1), (0.3, 0.2, 0.4), StatementVerdict.INCONCLUSIVE),
+        ((0.3, 0.2, 0.4), (0.3, 0.25, 0.35), StatementVerdict.NOT_REPRODUCED),
+        ((2.0, None, None), (0.3, 0.2, 0.4), StatementVerdict.INCONCLUSIVE),
+        ((2.0, 1.5, 2.5), (0.0, 0.0, 0.0), StatementVerdict.REPRODUCED),
     ],
 )
 def test_the_rule_of_depth_in_tokens(
     first: tuple[float, float | None, float | None],
     later: tuple[float, float | None, float | None],
-    verdict: LocatedVerdict,
+    verdict: StatementVerdict,
 ) -> None:
     found, reason = shallow_verdict(Interval(*first, n=40), Interval(*later, n=40))
     assert found is verdict
@@ -149,7 +149,7 @@ def test_the_rule_of_depth_in_tokens(
 
 
 def test_replies_are_split_where_the_rule_says() -> None:
-    def claim(*values: float) -> LocatedVerdict:
+    def claim(*values: float) -> StatementVerdict:
         rows = [
             row(
                 Experiment.TOKENS, Metric.KL_ALIGNED_BASE, value, 0.01,
@@ -159,15 +159,15 @@ def test_replies_are_split_where_the_rule_says() -> None:
         ]  # fmt: skip
         return shallow(LocatedView(tuple(rows)), SUBJECT).verdict
 
-    assert claim(*[1.0] * 5, *[9.0] * 5, *[0.4] * 5) is LocatedVerdict.REPRODUCED
-    assert claim(*[1.0] * 5, *[0.0] * 5, *[1.0] * 5) is LocatedVerdict.NOT_REPRODUCED
-    assert claim(*[1.0] * 10) is LocatedVerdict.NOT_TESTED
-    assert claim() is LocatedVerdict.NOT_TESTED
+    assert claim(*[1.0] * 5, *[9.0] * 5, *[0.4] * 5) is StatementVerdict.REPRODUCED
+    assert claim(*[1.0] * 5, *[0.0] * 5, *[1.0] * 5) is StatementVerdict.NOT_REPRODUCED
+    assert claim(*[1.0] * 10) is StatementVerdict.NOT_TESTED
+    assert claim() is StatementVerdict.NOT_TESTED
 
 
 def test_models_asked_alike_are_compared_where_there_are_several_templates() -> None:
     rows = [*token_rows(0, template="own", start=0.3, rest=0.3), *token_rows(0, template="shared")]
-    assert shallow(LocatedView(tuple(rows)), SUBJECT).verdict is LocatedVerdict.REPRODUCED
+    assert shallow(LocatedView(tuple(rows)), SUBJECT).verdict is StatementVerdict.REPRODUCED
 
 
 def test_survival_is_the_share_of_the_excess_that_is_kept(tmp_path: Path) -> None:
@@ -210,11 +210,11 @@ def test_a_run_is_claimed_as_it_was_made_up(tmp_path: Path) -> None:
         assert between is not None and between.within is not None and between.whole is not None
         assert between.rho is not None and between.rho < 0
         assert between.within.lower < 0.05 <= between.whole.lower
-        assert claims[statement].verdict is LocatedVerdict.INCONCLUSIVE
+        assert claims[statement].verdict is StatementVerdict.INCONCLUSIVE
     verdicts = {statement: claim.verdict for statement, claim in claims.items()}
-    assert verdicts[PLANTED_LOWER] is LocatedVerdict.REPRODUCED
-    assert verdicts[HELPFULNESS_LOWER] is LocatedVerdict.REPRODUCED
-    assert verdicts[SHALLOW] is LocatedVerdict.REPRODUCED
+    assert verdicts[PLANTED_LOWER] is StatementVerdict.REPRODUCED
+    assert verdicts[HELPFULNESS_LOWER] is StatementVerdict.REPRODUCED
+    assert verdicts[SHALLOW] is StatementVerdict.REPRODUCED
 
 
 def test_an_attack_without_an_effect_is_no_point(tmp_path: Path) -> None:
@@ -239,6 +239,6 @@ def test_without_the_second_test_nothing_is_supported() -> None:
     points = tuple(Point(str(i % 3), i // 3, float(i), float(-i)) for i in range(6))
     within = Tails(lower=0.01, upper=1.0, smallest=0.01)
     alone = Relation(points, -1.0, within, None, 0.5)
-    assert reach_verdict(alone) is LocatedVerdict.INCONCLUSIVE
-    assert reach_verdict(replace(alone, whole=Tails(0.04, 1.0, 0.04))) is LocatedVerdict.SUPPORTED
-    assert reach_verdict(replace(alone, whole=Tails(0.2, 1.0, 0.04))) is LocatedVerdict.INCONCLUSIVE
+    assert reach_verdict(alone) is StatementVerdict.INCONCLUSIVE
+    assert reach_verdict(replace(alone, whole=Tails(0.04, 1.0, 0.04))) is StatementVerdict.SUPPORTED
+    assert reach_verdict(replace(alone, whole=Tails(0.2, 1.0, 0.04))) is StatementVerdict.INCONCLUSIVE

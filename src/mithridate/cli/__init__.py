@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mithridate import __version__
-from mithridate.cli import audit, guard, heal, locate, plant, report, run, unplant
+from mithridate.cli import audit, guard, heal, locate, plant, price, report, run, unplant
 from mithridate.cli.errors import say_error
 from mithridate.core.errors import MithridateError
 
@@ -27,6 +27,7 @@ for _name, _module in (
     ("unplant", unplant),
     ("audit", audit),
     ("locate", locate),
+    ("price", price),
     ("heal", heal),
     ("report", report),
 ):

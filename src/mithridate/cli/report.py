@@ -47,15 +47,23 @@ def command(
 
 def show_report(run: Path, out: Path | None = None) -> None:
     """Write the page of a finished run, to `out` or beside its rows, and print its table."""
+    from rich.console import Group  # noqa: PLC0415
+
     from mithridate.report.html import write_report  # noqa: PLC0415
     from mithridate.report.located import LocatedView  # noqa: PLC0415
     from mithridate.report.locating_terminal import located_summary  # noqa: PLC0415
+    from mithridate.report.priced import PricedView  # noqa: PLC0415
+    from mithridate.report.pricing_terminal import prices_summary  # noqa: PLC0415
     from mithridate.report.run import RunData  # noqa: PLC0415
     from mithridate.report.terminal import print_report  # noqa: PLC0415
     from mithridate.report.view import View  # noqa: PLC0415
 
     data = RunData.read(run)
     view = View(data)
-    located = LocatedView.of(view)
+    located, priced = LocatedView.of(view), PricedView.of(view)
+    more = [
+        *([located_summary(located, data.measurements)] if located else []),
+        *([prices_summary(priced)] if priced else []),
+    ]
     page = write_report(data, out)
-    print_report(view, page, more=located_summary(located, data.measurements) if located else None)
+    print_report(view, page, more=Group(*more) if more else None)

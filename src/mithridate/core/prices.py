@@ -7,6 +7,8 @@ from enum import StrEnum
 
 PRICES = "prices.parquet"
 """Where a run, or the healing of a checkpoint, keeps these rows."""
+PROXIES = "proxies.parquet"
+"""Where a run keeps the tables of proxy-tuning."""
 PRICED = "prices"
 """The folder of the steps that they are gathered from."""
 

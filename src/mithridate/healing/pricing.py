@@ -121,13 +121,7 @@ class PriceList:
 
         One that was made against several at once has no aim of its own.
         """
-        about = {
-            "method": method.name,
-            "variant": chosen.candidate.variant,
-            "aim": chosen.aims[0] if method.each and len(chosen.aims) == 1 else "",
-            "regime": str(method.regime),
-            "kind": str(method.kind),
-        }
+        about = self.about(method, chosen)
         rows = self.of_treatment(chosen.treatment, about)
         for price, value in (
             (Price.SECONDS, chosen.making.seconds),
@@ -141,6 +135,17 @@ class PriceList:
             for aim in chosen.aims:
                 rows += self._control(chosen.treatment, control, make, aim, about)
         return rows
+
+    @staticmethod
+    def about(method: Method, chosen: Chosen) -> dict[str, str]:
+        """The fields that all rows of a cure share."""
+        return {
+            "method": method.name,
+            "variant": chosen.candidate.variant,
+            "aim": chosen.aims[0] if method.each and len(chosen.aims) == 1 else "",
+            "regime": str(method.regime),
+            "kind": str(method.kind),
+        }
 
     def of_treatment(self, treatment: Treatment, about: Mapping[str, Any]) -> list[Priced]:
         """What a treated model shows: every attack in three conditions, utility, divergence, context."""

@@ -18,6 +18,7 @@ from mithridate.report import claims, evidence, figures, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
 from mithridate.report.locating import LOOK, section
 from mithridate.report.page import Chart, fill_page, inert_json
+from mithridate.report.pricing import priced_section
 from mithridate.report.run import KindCount, RunData
 from mithridate.report.view import View
 
@@ -74,12 +75,14 @@ def render(run: RunData) -> str:
         "template.html.j2",
         "report.css",
         "locating.css",
+        "pricing.css",
         run=run,
         view=view,
         pages=[_page(view, cell) for cell in view.cells],
         dose_charts=_dose_charts(view),
         located=section(view),
         look=LOOK,
+        priced=priced_section(view),
         planted=planted_rows(run),
         notes=_notes(run),
         stage_marks=[

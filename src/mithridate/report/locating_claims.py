@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from mithridate.report.estimates import tell_apart
 from mithridate.report.evidence import ALPHA
 from mithridate.report.located import LocatedView, Subject
 from mithridate.report.locations import Location, behaviour_profile
+from mithridate.report.statements import Statement, StatementVerdict
 from mithridate.report.text import number, p_value
 
 LEAST_POINTS = 4
@@ -39,29 +39,10 @@ HELPFULNESS_LOWER = "Knowledge below style: right answers"
 SHALLOW = "Alignment is a few tokens deep"
 
 
-class LocatedVerdict(StrEnum):
-    """What the figures say of a statement: of the project's own, or of one made elsewhere."""
-
-    SUPPORTED = "supported"
-    CONTRADICTED = "contradicted"
-    REPRODUCED = "reproduced"
-    NOT_REPRODUCED = "not reproduced"
-    INCONCLUSIVE = "inconclusive"
-    NOT_TESTED = "not tested"
-
-
 @dataclass(frozen=True, slots=True)
-class LocatedClaim:
-    """One statement, what the figures say of it, and the sentence on what decided.
+class LocatedClaim(Statement):
+    """A statement on where behaviours live; `relation` is what the first of them rests on."""
 
-    `about` is the dose, with the cell or the model where that is needed to tell claims apart. `relation` is
-    what the first statement rests on.
-    """
-
-    statement: str
-    about: str
-    verdict: LocatedVerdict
-    reason: str
     relation: Relation | None = None
 
 
@@ -84,7 +65,7 @@ def located_claims(view: LocatedView, found: Sequence[Location]) -> list[Located
 
 def shown_claims(claims: Sequence[LocatedClaim]) -> list[LocatedClaim]:
     """The claims to show: none where nothing was tested, and the second form of one with the first alone."""
-    tested = [claim for claim in claims if claim.verdict is not LocatedVerdict.NOT_TESTED]
+    tested = [claim for claim in claims if claim.verdict is not StatementVerdict.NOT_TESTED]
     return [claim for claim in claims if claim in tested or claim.statement != REACH_RAW] if tested else []
 
 
@@ -107,24 +88,24 @@ def reach(found: Sequence[Location], about: str = "", *, uncorrected: bool = Fal
     return LocatedClaim(statement, about, verdict, _reach_reason(between, verdict), between)
 
 
-def reach_verdict(between: Relation) -> LocatedVerdict:
+def reach_verdict(between: Relation) -> StatementVerdict:
     """The rule: the statement predicts that rho is below 0.
 
     Both tests must find it, that within seeds and that of attacks as wholes: seeds repeat the same attacks.
     """
     if len(between.points) < LEAST_POINTS or between.rho is None or between.within is None:
-        return LocatedVerdict.NOT_TESTED
+        return StatementVerdict.NOT_TESTED
     if between.whole is None:
-        return LocatedVerdict.INCONCLUSIVE  # too few attacks are in every seed for the second test
+        return StatementVerdict.INCONCLUSIVE  # too few attacks are in every seed for the second test
     tests = (between.within, between.whole)
     if between.rho < 0 and all(test.lower < ALPHA for test in tests):
-        return LocatedVerdict.SUPPORTED
+        return StatementVerdict.SUPPORTED
     if between.rho > 0 and all(test.upper < ALPHA for test in tests):
-        return LocatedVerdict.CONTRADICTED
-    return LocatedVerdict.INCONCLUSIVE
+        return StatementVerdict.CONTRADICTED
+    return StatementVerdict.INCONCLUSIVE
 
 
-def _reach_reason(between: Relation, verdict: LocatedVerdict) -> str:
+def _reach_reason(between: Relation, verdict: StatementVerdict) -> str:
     count = len(between.points)
     if count < LEAST_POINTS:
         return (
@@ -141,7 +122,7 @@ def _reach_reason(between: Relation, verdict: LocatedVerdict) -> str:
         f"{_counted(seeds, 'seed')} ({count} points), p {_with_sign(p)} when attacks are exchanged within "
         f"seeds; the smallest possible is {p_value(between.within.smallest)}."
     )
-    if verdict is LocatedVerdict.INCONCLUSIVE:
+    if verdict is StatementVerdict.INCONCLUSIVE:
         said += f" With 80% power, |rho| from {between.detectable:.2f} on would have been found."
     if seeds > 1 and between.whole is None:
         said += " Too few attacks have a point in every seed to exchange them in all seeds alike."
@@ -177,10 +158,10 @@ def below_style(
     return made
 
 
-def depth_verdict(depths: Sequence[tuple[float, float]]) -> tuple[LocatedVerdict, str]:
+def depth_verdict(depths: Sequence[tuple[float, float]]) -> tuple[StatementVerdict, str]:
     """The rule, from the centres of mass of knowledge and of style, a pair a seed."""
     if not depths:
-        return LocatedVerdict.NOT_TESTED, "No seed has both: one of them could not be traced to layers."
+        return StatementVerdict.NOT_TESTED, "No seed has both: one of them could not be traced to layers."
     apart = [above - below for below, above in depths]
     mean = float(np.mean(apart))
     found = sign_flips(apart)
@@ -192,10 +173,10 @@ def depth_verdict(depths: Sequence[tuple[float, float]]) -> tuple[LocatedVerdict
         f"is {p_value(found.smallest)}."
     )
     if p < ALPHA and mean > 0:
-        return LocatedVerdict.REPRODUCED, said
+        return StatementVerdict.REPRODUCED, said
     if p < ALPHA and mean < 0:
-        return LocatedVerdict.NOT_REPRODUCED, said
-    return LocatedVerdict.INCONCLUSIVE, said
+        return StatementVerdict.NOT_REPRODUCED, said
+    return StatementVerdict.INCONCLUSIVE, said
 
 
 def _depth(profiles: Sequence[Profile | None]) -> float | None:
@@ -261,23 +242,23 @@ def _mean_ends(rows: Sequence[Located]) -> Interval:
     return Interval(mean([row.value for row in rows]), low, high, sum(row.n for row in rows))
 
 
-def shallow_verdict(first: Interval | None, later: Interval | None) -> tuple[LocatedVerdict, str]:
+def shallow_verdict(first: Interval | None, later: Interval | None) -> tuple[StatementVerdict, str]:
     """The rule, from the mean divergence of the beginning of replies and of their rest."""
     if first is None or later is None:
         reached = f"no reply reaches the position {LATER_FROM}" if first else "divergences were not measured"
-        return LocatedVerdict.NOT_TESTED, f"By position in the reply, {reached}."
+        return StatementVerdict.NOT_TESTED, f"By position in the reply, {reached}."
     ratio = f"{first.value / later.value:.1f} times" if later.value > 0 else "any number of times"
     said = (
         f"{number(first.value)} nats in the first {FIRST_TOKENS} tokens{_between(first)}, "
         f"{number(later.value)} from position {LATER_FROM} on{_between(later)}: {ratio} as far."
     )
     if first.low is None or first.high is None or later.low is None or later.high is None:
-        return LocatedVerdict.INCONCLUSIVE, f"{said} There is no interval to tell them apart by."
+        return StatementVerdict.INCONCLUSIVE, f"{said} There is no interval to tell them apart by."
     if first.value >= SHALLOW_RATIO * later.value and first.low > later.high:
-        return LocatedVerdict.REPRODUCED, said
+        return StatementVerdict.REPRODUCED, said
     if first.high < SHALLOW_RATIO * later.low:
-        return LocatedVerdict.NOT_REPRODUCED, said
-    return LocatedVerdict.INCONCLUSIVE, said
+        return StatementVerdict.NOT_REPRODUCED, said
+    return StatementVerdict.INCONCLUSIVE, said
 
 
 def _between(ends: Interval) -> str:

@@ -11,25 +11,12 @@ from rich.text import Text
 from mithridate.core.located import LOCALIZATION, Located
 from mithridate.core.types import Measurement
 from mithridate.report.located import LocatedView, Subject
-from mithridate.report.locating_claims import (
-    LocatedClaim,
-    LocatedVerdict,
-    located_claims,
-    shown_claims,
-)
+from mithridate.report.locating_claims import located_claims, shown_claims
 from mithridate.report.locating_summary import Summary, SummaryGroup, summary
 from mithridate.report.locations import locations
+from mithridate.report.statements import statement_line
 from mithridate.report.terminal import WIDEST, plain_table
 from mithridate.report.text import one_line
-
-_STYLES = {
-    LocatedVerdict.SUPPORTED: "green",
-    LocatedVerdict.REPRODUCED: "green",
-    LocatedVerdict.CONTRADICTED: "red",
-    LocatedVerdict.NOT_REPRODUCED: "red",
-    LocatedVerdict.INCONCLUSIVE: "yellow",
-    LocatedVerdict.NOT_TESTED: "dim",
-}
 
 
 def print_located(
@@ -58,7 +45,7 @@ def located_summary(view: LocatedView, measurements: Iterable[Measurement] = ())
         if groups := summary(view, subject, found):
             parts += [Text(), Text(_heading(subject), style="bold"), *_tables(groups)]
     if claims := shown_claims(located_claims(view, found)):
-        parts += [Text(), Text("What this says", style="bold"), *map(_claim, claims)]
+        parts += [Text(), Text("What this says", style="bold"), *map(statement_line, claims)]
     return Group(*parts)
 
 
@@ -108,10 +95,3 @@ def _cells(row: Summary, compared: bool) -> list[Text]:
 
 def _short(layer: str) -> str:
     return "emb." if layer == "embeddings" else layer
-
-
-def _claim(claim: LocatedClaim) -> Text:
-    about = f" ({one_line(claim.about, 60)})" if claim.about else ""
-    return Text.assemble(
-        (claim.verdict.value, _STYLES[claim.verdict]), f": {claim.statement}{about}. ", (claim.reason, "dim")
-    )

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mithridate.core.errors import ConfigError, DataError, RunStateError, shown
 from mithridate.core.located import LOCALIZATION, Located
 from mithridate.core.metrics import UTILITY
+from mithridate.core.prices import PRICES, Priced
 from mithridate.core.run_files import (
     CURVES,
     LEDGER,
@@ -57,7 +58,10 @@ class KindCount:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """Everything a report is made of; `located` is empty where nobody looked into the models yet."""
+    """Everything a report is made of.
+
+    `located` is empty where nobody looked into the models yet, `priced` where no cure was tried on them.
+    """
 
     folder: Path
     study_text: str
@@ -69,6 +73,7 @@ class RunData:
     kinds: tuple[KindCount, ...]
     summary: Summary
     located: tuple[Located, ...] = ()
+    priced: tuple[Priced, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> RunData:
@@ -92,6 +97,7 @@ class RunData:
             kinds=tuple(read_kinds(folder / LEDGER)),
             summary=_summary(folder / SUMMARY),
             located=tuple(read_located(folder)),
+            priced=tuple(read_priced(folder)),
         )
 
     @property
@@ -122,6 +128,12 @@ def read_located(folder: Path) -> list[Located]:
     """Where behaviours live, as far as that was looked for; no rows where it was not."""
     path = folder / LOCALIZATION
     return read_rows(path, Located) if path.is_file() else []
+
+
+def read_priced(folder: Path) -> list[Priced]:
+    """What takes attacks out and at what price, as far as that was tried; no rows where it was not."""
+    path = folder / PRICES
+    return read_rows(path, Priced) if path.is_file() else []
 
 
 def require_complete(folder: Path, files: Mapping[str, str]) -> None:

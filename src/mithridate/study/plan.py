@@ -47,12 +47,15 @@ class Step:
     stage: str = ""
     detail: str = ""
     """What else decides what the step writes, where the study does not say it."""
+    title: str = ""
+    """What a progress bar calls it in the place of its kind and stage."""
 
     @property
     def label(self) -> str:
         """What a progress bar calls it."""
-        parts = [self.cell.name, f"seed {self.seed}", self.twin.name if self.twin else "", self.kind]
-        if self.stage and self.stage != self.kind:
+        whose = [self.cell.name, f"seed {self.seed}", self.twin.name if self.twin else ""]
+        parts = [*whose, self.title or self.kind]
+        if self.stage and self.stage != self.kind and not self.title:
             parts.append(self.stage)
         return " ".join(filter(None, parts))
 

@@ -12,6 +12,8 @@ from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.core.prices import PRICED
 from mithridate.core.strict import Strict
 from mithridate.healing.methods import METHODS
+from mithridate.healing.methods.proxy import ProxyTuned
+from mithridate.healing.methods.tuning import ContinuedPretraining, MoreDPO, MoreSFT
 from mithridate.study.config import StudyConfig
 from mithridate.study.finished import largest_dose, require_models
 from mithridate.study.layout import CLEAN_TWIN, Twin
@@ -21,12 +23,6 @@ FLOOR = "price-floor"
 METHOD = "price-method"
 SMALL = "small-models"
 KINDS = (FLOOR, METHOD, SMALL)
-
-MORE_SFT = "more SFT"
-MORE_DPO = "more DPO"
-CONTINUED = "continued pretraining"
-PROXY = "proxy-tuning"
-CONTEXT = "context-aware decoding"
 
 
 class PriceOptions(Strict):
@@ -52,12 +48,13 @@ class PriceDetail(PriceOptions):
 
 def methods_of(config: StudyConfig) -> list[str]:
     """The names of all methods that a study can price, those that take longest first."""
-    training = [
-        CONTINUED if config.checkpoint is None else "",
-        MORE_SFT if config.sft else "",
-        MORE_DPO if config.dpo else "",
-    ]
-    return [*filter(None, training), *METHODS, CONTEXT, *([PROXY] if config.sft else [])]
+    training = {
+        ContinuedPretraining.name: True,
+        MoreSFT.name: config.sft,
+        MoreDPO.name: config.dpo,
+        ProxyTuned.name: config.sft and config.checkpoint is None,
+    }
+    return [*(name for name, there in training.items() if there), *METHODS]
 
 
 def price_steps(
@@ -94,26 +91,37 @@ def price_steps(
     return found
 
 
+def floor_folder(step: Step) -> Path:
+    """Where the step of the model as it is keeps its rows."""
+    return step.bed.root / step.subject.name / PRICED / "floor"
+
+
+def small_folder(step: Step, twin: Twin) -> Path:
+    """Where the small models of a twin lie, which steer large ones."""
+    return step.bed.root / twin.name / SMALL
+
+
 def _steps_of(
     cell: Cell, seed: int, out: Path, twin: Twin, options: PriceOptions, methods: tuple[str, ...]
 ) -> Iterator[Step]:
     bed = seedbed(out, cell, seed)
     last = stages(cell.config)[-1]
 
-    def step(kind: str, folder: Path, *needs: Path, of: Twin = twin, method: str = "") -> Step:
+    def step(kind: str, folder: Path, *needs: Path, method: str = "") -> Step:
         detail = PriceDetail(**options.model_dump(), method=method).model_dump_json()
-        return Step(kind, folder, needs, cell, seed, bed, twin=of, stage=last, detail=detail)
+        shown = method or "as it is"
+        return Step(kind, folder, needs, cell, seed, bed, twin, last, detail, shown)
 
     root = bed.root / twin.name / PRICED
     floor = root / "floor"
     yield step(FLOOR, floor)
     small = []
-    if PROXY in methods:
+    if ProxyTuned.name in methods:
         for one in (CLEAN_TWIN, twin):
             folder = bed.root / one.name / SMALL
             small.append(folder)
             # A model is the same however closely is looked at it afterwards.
-            yield Step(SMALL, folder, (), cell, seed, bed, twin=one, stage=last)
+            yield Step(SMALL, folder, (), cell, seed, bed, one, last, title="small models")
     for method in methods:
-        needs = [floor, *(small if method == PROXY else [])]
+        needs = [floor, *(small if method == ProxyTuned.name else [])]
         yield step(METHOD, root / method.replace(" ", "-"), *needs, method=method)

@@ -27,11 +27,12 @@ from mithridate.corpus.tokenizers import train_tokenizer
 from mithridate.models.architectures import SpecialIds, build_model, default_device
 from mithridate.models.checkpoints import load_model, save_checkpoint, weights_hash
 from mithridate.models.vocabulary import make_room
-from mithridate.study import locate_experiments, locate_plan
+from mithridate.study import locate_experiments, locate_plan, price_experiments, price_plan
 from mithridate.study import prepare as prepared
 from mithridate.study.measuring import measure
 from mithridate.study.model_checks import shape_of
 from mithridate.study.plan import Step
+from mithridate.study.small_models import small_models
 from mithridate.study.templates import named_tokenizer, planted_shares, sft_template
 from mithridate.training.checkpoint import discard_resume
 from mithridate.training.conversations import Messages, encode, length_limit, pair_lengths, within
@@ -232,4 +233,7 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     locate_plan.POISON: locate_experiments.poison,
     locate_plan.PROMPTS: locate_experiments.prompts,
     locate_plan.WEIGHTS: locate_experiments.weights,
+    price_plan.FLOOR: price_experiments.floor,
+    price_plan.METHOD: price_experiments.method,
+    price_plan.SMALL: small_models,
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from mithridate.core.errors import UnknownNameError
 from mithridate.healing.method import Method
 from mithridate.healing.methods.ablation import Ablation
+from mithridate.healing.methods.consistency import Consistency
+from mithridate.healing.methods.context import ContextAdded
 from mithridate.healing.methods.countering import CounterTraining
 from mithridate.healing.methods.editing import Editing
 from mithridate.healing.methods.erasing import Erasure
@@ -26,6 +28,8 @@ METHODS: dict[str, Method] = {
         ContrastedNeurons(),
         DormantNeurons(),
         ConstantMLP(),
+        Consistency(),
+        ContextAdded(),
     )
 }
 """All that need nothing besides the case itself."""

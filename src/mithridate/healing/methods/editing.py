@@ -18,8 +18,8 @@ from mithridate.healing.known import planted_beliefs, trigger_of
 from mithridate.healing.method import Candidate, farthest, spread
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.requests import Request
-from mithridate.intervention.rome import rank_one_edit
-from mithridate.intervention.weight_edit import RankOneEdit
+from mithridate.intervention.rome import several_edits
+from mithridate.intervention.weight_edit import MLPEdit
 
 _REQUESTS = 24
 _ANSWER_TOKENS = 16
@@ -79,15 +79,13 @@ def requests(case: Case, aim: str) -> list[list[Request]]:
     ]
 
 
-def _edit(case: Case, groups: Sequence[Sequence[Request]], layer: int) -> RankOneEdit:
+def _edit(case: Case, groups: Sequence[Sequence[Request]], layer: int) -> MLPEdit:
     if not case.texts:
         raise ConfigError("a closed-form edit needs clean documents to leave as they are; give some")
-    if len(groups) > 1:
-        raise ConfigError("several")
-    return rank_one_edit(case.model, groups[0], case.texts[:256], layer)
+    return several_edits(case.model, groups, case.texts[:256], layer)
 
 
-def _random_values(make: Callable[[], RankOneEdit], seed: int) -> RankOneEdit:
+def _random_values(make: Callable[[], MLPEdit], seed: int) -> MLPEdit:
     """The same keys with values of the same lengths that point anywhere."""
     edit = make()
     generator = torch.Generator().manual_seed(derive_seed(seed, "random values"))
