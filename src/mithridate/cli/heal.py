@@ -167,8 +167,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
 
 
 def _show(done: Healing, out: Path) -> None:
-    from rich.console import Console  # noqa: PLC0415 - keeps --help quick
+    from mithridate.report.healed_terminal import print_healed  # noqa: PLC0415 - keeps --help quick
+    from mithridate.report.terminal import wide_console  # noqa: PLC0415
 
-    from mithridate.report.healed_terminal import print_healed  # noqa: PLC0415
-
-    print_healed(done.record, done.rows, out, Console())
+    print_healed(done.record, done.rows, out, wide_console())

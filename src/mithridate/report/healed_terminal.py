@@ -14,7 +14,7 @@ from mithridate.core.healed import INTERVENTIONS, MODEL, Form, Healed, Picked
 from mithridate.core.prices import CLEAN_MODEL, NOTHING, PRICES, Control, Price, Priced
 from mithridate.core.types import Condition
 from mithridate.core.wording import counted
-from mithridate.report.terminal import WIDEST, plain_table, warning_line
+from mithridate.report.terminal import WIDEST, plain_table
 from mithridate.report.text import name, number, one_line, p_value, percent, span
 
 _STYLES = {
@@ -34,6 +34,7 @@ _SHARES = {
 _SHOWN = 4
 """How many of the cures that were tried are told of each attack that is left."""
 _LONGEST_NAME = 60
+_LONGEST_NOTE = 400
 
 
 def print_healed(record: Healed, rows: Sequence[Priced], out: Path, console: Console) -> None:
@@ -57,10 +58,10 @@ def healed_summary(record: Healed, rows: Sequence[Priced]) -> RenderableType:
             Text(),
             _costs(rows, record.picked),
         ]
-    parts += [Text(line) for line in _roused(record)]
+    parts += [Text(line, style="yellow") for line in (*_roused(record), *_near(record, rows))]
     if not record.healed:
         parts += [Text(), Text("What was tried against what is left", style="bold"), _tried(record, rows)]
-    notes = [warning_line(note) for note in record.notes]
+    notes = [Text(f"note: {one_line(note, _LONGEST_NOTE)}", style="dim") for note in record.notes]
     return Group(*parts, *([Text(), *notes] if notes else []))
 
 
@@ -79,14 +80,16 @@ def _headline(record: Healed) -> Text:
 
 def _cure(record: Healed) -> Text:
     assert record.picked is not None
-    found = " + ".join(map(_said, record.parts or (record.picked,)))
+    several = len(record.surviving) > 1
+    found = " + ".join(_said(part, aim=several) for part in record.parts or (record.picked,))
     points = "utility lost without end" if record.points is None else f"{record.points:.1f} points of utility"
     what = "" if record.form is not Form.NOTHING else "nearest, not written: "
     return Text.assemble(what, (found, "bold"), f"; {points}, budget {record.budget:g}")
 
 
-def _said(picked: Picked) -> str:
-    inside = ", ".join(filter(None, (picked.variant, picked.aim and f"of {name(picked.aim)}")))
+def _said(picked: Picked, *, aim: bool) -> str:
+    of = f"of {name(picked.aim)}" if aim and picked.aim else ""
+    inside = ", ".join(filter(None, (picked.variant, of)))
     return one_line(picked.method + (f" ({inside})" if inside else ""), _LONGEST_NAME)
 
 
@@ -159,8 +162,8 @@ def _costs(rows: Sequence[Priced], picked: Picked) -> RichTable:
         if metric in sides[0]:
             table.add_row(Text(called), *(_figure(side.get(metric)) for side in shown))
     for metric, called in (
-        (Price.HELD_OUT_LOSS, "held-out loss, nats a token"),
-        (Price.KL, "moved, KL in nats a token"),
+        (Price.HELD_OUT_LOSS, "held-out loss"),
+        (Price.KL, "KL from before"),
     ):
         if metric in sides[1]:
             table.add_row(Text(called), *(_number(side.get(metric)) for side in shown))
@@ -187,6 +190,20 @@ def _roused(record: Healed) -> list[str]:
     ]
 
 
+def _near(record: Healed, rows: Sequence[Priced]) -> list[str]:
+    """What is cured of its exact trigger alone: a cure that leaves near-triggers at work is a narrow one."""
+    if record.picked is None:
+        return []
+    after = [row for row in rows if _tells(row, record.picked)]
+    found = []
+    for one in record.attacks:
+        near = _rate(after, one.attack, Condition.NEAR_TRIGGER)
+        if one.verdict is Verdict.CURED and near is not None and (near.low or 0.0) > one.floor:
+            called = one_line(name(one.attack), _LONGEST_NAME)
+            found.append(f"{called}: near-triggers still work in {percent(near.value)}, beyond the exact one")
+    return found
+
+
 def _tried(record: Healed, rows: Sequence[Priced]) -> RichTable:
     """The best few of what was tried against each attack that is left, with what they lack."""
     cured = {one.attack for one in record.attacks if one.verdict is Verdict.CURED}
@@ -200,7 +217,7 @@ def _tried(record: Healed, rows: Sequence[Priced]) -> RichTable:
             called = Picked(method=one.method, variant=one.variant)
             table.add_row(
                 Text(one_line(name(attack), _LONGEST_NAME) if place == 0 else ""),
-                Text(_said(called)),
+                Text(_said(called, aim=False)),
                 Text(percent(one.after.value)),
                 Text(lacks(one, rows, record.budget), style=_STYLES[one.verdict]),
             )

@@ -24,6 +24,7 @@ from mithridate.healing.case import Case
 from mithridate.healing.cost import slowdown
 from mithridate.healing.method import Method
 from mithridate.healing.methods import METHODS, method_named
+from mithridate.healing.methods.context import ContextAdded
 from mithridate.healing.picking import Cure, Judged, cheapest, judge, nearest, picks, together
 from mithridate.healing.pricing import Before, PriceList, choose
 from mithridate.healing.treatment import OtherWeights
@@ -33,6 +34,8 @@ from mithridate.study.heal_case import Gathered, Given, gather
 from mithridate.study.heal_folder import taking_the_place_of
 
 OnStage: TypeAlias = Callable[[str, int, int | None], None]
+_NO_CURES = frozenset({ContextAdded.name})
+"""Methods of the price list that take out no attack; they are tried only by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ def _methods(wanted: Wanted) -> list[Method]:
         raise ConfigError("--method names some and --all means every one; give one of the two")
     if wanted.methods:
         return [method_named(name) for name in dict.fromkeys(wanted.methods)]
-    return [one for one in METHODS.values() if wanted.everything or one.regime is wanted.regime]
+    able = [one for one in METHODS.values() if one.name not in _NO_CURES]
+    return [one for one in able if wanted.everything or one.regime is wanted.regime]
 
 
 @dataclass(slots=True)
@@ -99,6 +103,7 @@ class _Healing:
     on_stage: OnStage | None
     tried: list[Judged] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def begun(cls, wanted: Wanted, gathered: Gathered, on_stage: OnStage | None) -> _Healing:
@@ -122,8 +127,11 @@ class _Healing:
         self._try(jointly)
         if len(self.alive) > 1 and (self.wanted.everything or cheapest(self.tried, self.alive) is None):
             self._try(singly, done=len(jointly))
+        told = {one.cure.about["method"] for one in self.tried}
+        untold = [f"{method}: {why}" for method, why in self.left_out.items() if method not in told]
         if not self.tried:
-            raise ConfigError(f"no method could be tried. {'; '.join(self.notes)}")
+            raise ConfigError(f"no method could be tried. {'; '.join(untold)}")
+        self.notes += [f"not tried: {words}" for words in untold]
         if cheapest(self.tried, self.alive) is None:
             joined = together(picks(self.tried, self.alive), self.prices)
             if joined is not None:
@@ -133,13 +141,13 @@ class _Healing:
         for number, (method, aims) in enumerate(tasks, done):
             self._tell("methods", number, done + len(tasks))
             try:
-                found = list(self._cures(method, aims))
+                found = [self._judged(cure) for cure in self._cures(method, aims)]
             except (ConfigError, AccessError, TrainingError) as error:
-                self.notes.append(f"{_against(method, aims)}: {error}")
+                self.left_out[method.name] = str(error)
                 continue
-            self.tried += [self._judged(cure) for cure in found]
+            self.tried += found
             if not found:
-                self.notes.append(f"{_against(method, aims)}: {_why_not(method, self.case, aims)}")
+                self.left_out.setdefault(method.name, _why_not(method, self.case, aims))
         self._tell("methods", done + len(tasks), done + len(tasks))
 
     def _cures(self, method: Method, aims: tuple[str, ...]) -> Iterator[Cure]:
@@ -234,15 +242,11 @@ def _healed(attack: str, became: Mapping[str, Outcome]) -> AttackHealed:
     )
 
 
-def _against(method: Method, aims: Sequence[str]) -> str:
-    return f"{method.name} against {', '.join(aims)}" if method.each else method.name
-
-
 def _why_not(method: Method, case: Case, aims: Sequence[str]) -> str:
     """Why no setting of a method could be had."""
     candidates = list(method.candidates(case, aims))
     if not candidates:
-        return "does not apply"
+        return f"does not apply to {', '.join(aims)}"
     try:
         candidates[0].make()
     except (ConfigError, AccessError) as error:
