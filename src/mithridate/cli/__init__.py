@@ -59,8 +59,8 @@ def _common(
 def main() -> None:
     """Run the command line; errors made for users are printed without a traceback, with exit code 1.
 
-    Exit code 0 means that all was done; 2, that the command line itself is wrong. `guard scan` has codes of
-    its own: 1 is for what it found, 2 for all errors.
+    Exit code 0 means that all was done; 2, that the command line itself is wrong. `guard scan` and
+    `heal` have codes of their own: 1 is for what they found, 2 for all errors.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal or a pipe of another encoding shows what it can; no figure is lost for a dash.
