@@ -7,6 +7,8 @@ import healing_training_kit as kit
 import pytest
 import torch
 import training_kit
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from mithridate.core.errors import StorageError, TrainingError
@@ -72,6 +74,16 @@ def test_amounts_are_those_there_are() -> None:
     assert amounts(3_000, (300, 3_000)) == [300, 3_000]
     assert amounts(12, (30, 100)) == [12]
     assert amounts(0, (30, 100)) == []
+
+
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 5_000), min_size=1, unique=True).map(sorted))
+def test_no_amount_is_more_than_there_is_and_none_that_there_is_is_missing(
+    there: int, wanted: list[int]
+) -> None:
+    found = amounts(there, wanted)
+    assert all(0 < amount <= there for amount in found)
+    assert set(wanted) & set(range(there + 1)) <= set(found)
+    assert bool(found) == bool(there)
 
 
 def test_variants_say_how_much(tmp_path: Path) -> None:

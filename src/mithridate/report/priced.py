@@ -189,12 +189,17 @@ class PricedView:
                 setting,
                 attack,
                 of,
-                estimate({seed: one.before for seed, one in of.items()}),
-                estimate({seed: one.after for seed, one in of.items()}),
+                self._rate(subject, UNTREATED, attack, {seed: one.before for seed, one in of.items()}),
+                self._rate(subject, setting, attack, {seed: one.after for seed, one in of.items()}),
                 self.at(subject, CLEAN, Price.ASR, attack=attack),
             )
             for (setting, attack), of in found.items()
         ]
+
+    def _rate(self, subject: Subject, setting: Setting, attack: str, runs: Mapping[int, Priced]) -> Estimate:
+        """The mean over `runs`, most often all that there are of the setting."""
+        known = self.at(subject, setting, Price.ASR, attack=attack)
+        return known if known is not None and known.runs.keys() == runs.keys() else estimate(runs)
 
     def at(
         self,
@@ -209,8 +214,16 @@ class PricedView:
         """One figure of one setting, averaged over seeds; success is of triggered probes unless said."""
         if metric is Price.ASR and not condition:
             condition = Condition.TRIGGERED.value
-        runs = self._figures(subject).get(setting, {}).get((metric, attack, condition, control))
-        return estimate(runs) if runs else None
+        key = subject, setting, metric, attack, condition, control
+        if key not in self._estimated:
+            runs = self._figures(subject).get(setting, {}).get((metric, attack, condition, control))
+            self._estimated[key] = estimate(runs) if runs else None
+        return self._estimated[key]
+
+    @cached_property
+    def _estimated(self) -> dict[tuple[Any, ...], Estimate | None]:
+        """What was asked for: a page asks often, and each interval over seeds takes thousands of draws."""
+        return {}
 
     def _figures(self, subject: Subject) -> dict[Setting, dict[tuple[str, ...], dict[int, Priced]]]:
         return self._all_figures.get(subject, {})

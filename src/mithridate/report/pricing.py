@@ -65,9 +65,12 @@ class PricedSection:
 def priced_section(view: View) -> PricedSection | None:
     """The section of a run's report; None where no cure was tried on its models."""
     priced = PricedView.of(view)
-    if priced is None:
-        return None
-    return PricedSection(priced_claims(priced), [_page(priced, subject) for subject in priced.subjects])
+    return None if priced is None else section_of(priced)
+
+
+def section_of(view: PricedView) -> PricedSection:
+    """The same of a price list by itself."""
+    return PricedSection(priced_claims(view), [_page(view, subject) for subject in view.subjects])
 
 
 def _page(view: PricedView, subject: Subject) -> PricedPage:

@@ -77,6 +77,11 @@ class Line:
     random: str
     wrong_layer: str
 
+    @property
+    def lost(self) -> str:
+        """The price in words, for a sentence."""
+        return "a price that nobody measured" if self.points == "–" else f"{self.points} points"
+
 
 @dataclass(frozen=True, slots=True)
 class AttackList:
@@ -206,7 +211,7 @@ def line_of(view: PricedView, subject: Subject, effect: Effect, settings: int = 
         + (f" over {len(effect.found)} seeds" if len(effect.found) > 1 else ""),
         verdict=effect.verdict,
         seeds=_by_seed(effect),
-        points=points_text(effect.points),
+        points=points_text(effect.points) if view.changes(subject, setting) else "–",
         points_range=f"{points_text(min(lost))}–{points_text(max(lost))}"
         if max(lost) - min(lost) >= 0.05
         else "",

@@ -138,6 +138,16 @@ def _entry(estimate: Estimate | None, metric: Price = Price.ASR) -> Entry:
     if metric is Price.P_CONTROL:
         # Over seeds the largest: a mean of p-values says nothing.
         return Entry(p_value(max(run.value for run in estimate.runs.values())), "", rests_on)
+    if metric is Price.TOKENS:
+        return Entry(_short(estimate.value), "", rests_on)
     known = estimate.low is not None and estimate.high is not None
     ends = f"{number(estimate.low)} to {number(estimate.high)}, " if known else ""
     return Entry(number(estimate.value).replace("-", "−"), "", f"{ends}{rests_on}".replace("-", "−"))
+
+
+def _short(count: float) -> str:
+    """A number of tokens to three digits, for a narrow column."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"
