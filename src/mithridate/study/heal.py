@@ -23,8 +23,6 @@ from mithridate.core.tables import write_rows
 from mithridate.healing.case import Case
 from mithridate.healing.cost import slowdown
 from mithridate.healing.method import Method
-from mithridate.healing.methods import METHODS, method_named
-from mithridate.healing.methods.context import ContextAdded
 from mithridate.healing.picking import Cure, Judged, cheapest, judge, nearest, picks, together
 from mithridate.healing.pricing import Before, PriceList, choose
 from mithridate.healing.treatment import OtherWeights
@@ -32,10 +30,9 @@ from mithridate.healing.writing import read, write
 from mithridate.models.checkpoints import weights_hash
 from mithridate.study.heal_case import Gathered, Given, gather
 from mithridate.study.heal_folder import taking_the_place_of
+from mithridate.study.heal_methods import methods_for, require_methods
 
 OnStage: TypeAlias = Callable[[str, int, int | None], None]
-_NO_CURES = frozenset({ContextAdded.name})
-"""Methods of the price list that take out no attack; they are tried only by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +64,16 @@ def heal(wanted: Wanted, out: Path, on_stage: OnStage | None = None) -> Healing:
     Raises ConfigError or UnknownNameError for what is asked; CheckpointError, DataError or RunStateError for
     what is given; StorageError where `out` is something else, RunStateError where another process is at it.
     """
-    methods = _methods(wanted)
-    given = wanted.given
-    with taking_the_place_of(out, given.files()) as folder:
-        gathered = gather(given)
+    _require_sense(wanted)
+    with taking_the_place_of(out, wanted.given.files()) as folder:
+        gathered = gather(wanted.given)
+        methods = methods_for(
+            wanted.methods,
+            everything=wanted.everything,
+            regime=wanted.regime,
+            step=gathered.step,
+            workplace=folder.parent / "work",
+        )
         healing = _Healing.begun(wanted, gathered, on_stage)
         if healing.alive:
             healing.try_all(methods)
@@ -80,15 +83,10 @@ def heal(wanted: Wanted, out: Path, on_stage: OnStage | None = None) -> Healing:
     return made
 
 
-def _methods(wanted: Wanted) -> list[Method]:
+def _require_sense(wanted: Wanted) -> None:
     if not (math.isfinite(wanted.budget) and wanted.budget >= 0):
         raise ConfigError(f"--budget {wanted.budget:g}: expected points of utility, from 0 on, such as 1")
-    if wanted.methods and wanted.everything:
-        raise ConfigError("--method names some and --all means every one; give one of the two")
-    if wanted.methods:
-        return [method_named(name) for name in dict.fromkeys(wanted.methods)]
-    able = [one for one in METHODS.values() if one.name not in _NO_CURES]
-    return [one for one in able if wanted.everything or one.regime is wanted.regime]
+    require_methods(wanted.methods, everything=wanted.everything)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from mithridate.study.audit import material_for, template_for
 from mithridate.study.config import AuditConfig
 from mithridate.study.heal_run import case_of_run
 from mithridate.study.measuring import rows_of
+from mithridate.study.plan import Step
 from mithridate.study.prepare import each_question, text_lines
 from mithridate.study.reading import read_audit
 
@@ -74,6 +75,8 @@ class Gathered:
     place: Mapping[str, Any]
     control: Path | None
     notes: tuple[str, ...]
+    step: Step | None = None
+    """Whose alignment data there are, where a run was named."""
 
 
 def gather(given: Given) -> Gathered:
@@ -93,9 +96,10 @@ def gather(given: Given) -> Gathered:
             given.checkpoint, given.probes, seed=given.seed, control=given.control, each=given.per_half
         )
         case, place, control, notes = found.case, found.place, found.control, list(found.notes)
+        step: Step | None = found.step
     else:
         case, notes = _of_study(given, read_audit(given.probes))
-        place, control = {"seed": given.seed or 0}, given.control
+        place, control, step = {"seed": given.seed or 0}, given.control, None
     case = _with(case, given, own)
     notes += _require_asked(case)
     _require_useful(case)
@@ -104,7 +108,7 @@ def gather(given: Given) -> Gathered:
             "no control: what a healed model may show is what this one shows without the trigger; name a "
             "clean model of the same kind with --control"
         )
-    return Gathered(case, place, control, tuple(notes))
+    return Gathered(case, place, control, tuple(notes), step)
 
 
 @dataclass(frozen=True, slots=True)

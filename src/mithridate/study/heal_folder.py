@@ -35,8 +35,9 @@ def taking_the_place_of(out: Path, inputs: Iterable[Path]) -> Iterator[Path]:
             _replace(out, beside / _NEW, beside / _OLD)
         finally:
             # The lock last: whoever waits for it would find a folder that is being removed.
-            for leftover in (_NEW, _OLD):
-                shutil.rmtree(beside / leftover, ignore_errors=True)
+            for leftover in beside.iterdir():
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
             (beside / LOCK).unlink(missing_ok=True)
             beside.rmdir()
 
