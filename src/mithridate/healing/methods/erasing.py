@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Control, Kind, Regime
 from mithridate.core.types import Condition
 from mithridate.healing.case import Case
-from mithridate.healing.method import Candidate, farthest, spread
+from mithridate.healing.method import Candidate, Make, spread, wrong_layer
 from mithridate.healing.treatment import Together, Treatment
 from mithridate.intervention.directions import Directions, random_directions
 from mithridate.intervention.discriminants import (
@@ -45,9 +46,9 @@ class Erasure:
         sets += [tuple(range(layers // 3, layers)), tuple(range(layers))]
         for chosen in sets:
             for gate in _GATES:
-                controls = {Control.RANDOM: _Made(found, chosen, gate, case.seed)}
+                controls: dict[Control, Make] = {Control.RANDOM: _Made(found, chosen, gate, case.seed)}
                 if len(chosen) == 1:
-                    controls[Control.WRONG_LAYER] = _Made(found, (farthest(chosen[0], layers),), gate)
+                    controls |= wrong_layer(chosen, layers, partial(_at, found, gate))
                 yield Candidate(
                     _said(chosen, layers) + (f", gate {gate:g}" if gate else ""),
                     _Made(found, chosen, gate),
@@ -70,6 +71,10 @@ class _Made:
             for number, one in enumerate(self.found)
         ]
         return parts[0] if len(parts) == 1 else Together(parts)
+
+
+def _at(found: Sequence[Discriminants], gate: float | None, layer: int) -> Treatment:
+    return _Made(found, (layer,), gate)()
 
 
 def _randomly(one: Discriminants, seed: int) -> Discriminants:
