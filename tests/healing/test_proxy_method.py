@@ -60,16 +60,11 @@ def test_a_table_holds_what_each_model_shows_alone(tmp_path: Path) -> None:
     triggered = asr["triggered"]
     assert (triggered.base, triggered.tuned, triggered.expert, triggered.n) == (1.0, 1.0, 0.0, 12)
     assert triggered.proxy == 0.0  # at alpha 1 it is the expert
-    assert triggered.closed is None and triggered.clipped is None  # tuning moved nothing
+    assert triggered.p_moved == 1.0
+    assert triggered.closed is triggered.clipped is triggered.closed_by_expert is None
     named = {row.metric: row for row in rows if not row.attack}
     assert set(named) == set(ProxyMetric) - {ProxyMetric.ASR}
     for row in rows:
-        gap = Gap(row.base, row.proxy, row.tuned, row.expert)
-        assert (row.closed, row.clipped, row.closed_by_expert) == (
-            gap.closed,
-            gap.clipped,
-            gap.closed_by_expert,
-        )
         assert (row.method, row.seed, row.dose, row.alpha) == ("poisoned base, clean expert", 3, "much", 1.0)
         assert row.proxy == row.expert
     useful = measuring.usefulness(case, kit.clean(), Half.REPORTED)
@@ -84,6 +79,20 @@ def test_the_other_way_shows_what_an_expert_brings_with_it() -> None:
     rows = proxy_table(case, "clean base, poisoned expert", proxies, kit.clean())
     (triggered,) = [row for row in rows if row.condition == "triggered"]
     assert (triggered.base, triggered.proxy, triggered.tuned, triggered.expert) == (0.0, 1.0, 0.0, 1.0)
+
+
+def test_a_gap_is_closed_where_direct_tuning_moved_something_beyond_chance() -> None:
+    case = kit.case()
+    proxies = Proxies(kit.clean(), kit.poisoned(), kit.clean(), 0.5)
+    rows = proxy_table(case, "x", proxies, kit.poisoned())
+    (triggered,) = [row for row in rows if row.condition == "triggered"]
+    gap = Gap(triggered.base, triggered.proxy, triggered.tuned, triggered.expert)
+    assert triggered.p_moved < 0.05
+    assert (triggered.closed, triggered.clipped) == (gap.closed, gap.clipped)
+    assert triggered.closed is not None and triggered.closed_by_expert == 1.0
+    # One untriggered probe of twelve is no gap.
+    (untriggered,) = [row for row in rows if row.condition == "untriggered"]
+    assert untriggered.closed is None
 
 
 def test_what_is_not_asked_has_no_row() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mithridate import __version__
-from mithridate.cli import audit, guard, locate, plant, price, report, run, unplant
+from mithridate.cli import audit, guard, heal, locate, plant, price, report, run, unplant
 from mithridate.cli.errors import say_error
 from mithridate.core.errors import MithridateError
 
@@ -28,6 +28,7 @@ for _name, _module in (
     ("audit", audit),
     ("locate", locate),
     ("price", price),
+    ("heal", heal),
     ("report", report),
 ):
     app.command(_name)(_module.command)
@@ -58,8 +59,8 @@ def _common(
 def main() -> None:
     """Run the command line; errors made for users are printed without a traceback, with exit code 1.
 
-    Exit code 0 means that all was done; 2, that the command line itself is wrong. `guard scan` has codes of
-    its own: 1 is for what it found, 2 for all errors.
+    Exit code 0 means that all was done; 2, that the command line itself is wrong. `guard scan` and
+    `heal` have codes of their own: 1 is for what they found, 2 for all errors.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal or a pipe of another encoding shows what it can; no figure is lost for a dash.

@@ -122,8 +122,10 @@ class ProxyRow:
     """One metric of a base, the same steered by an expert, the same tuned directly, and the expert alone.
 
     `method` says who steers whom. `closed` is (proxy - base) / (tuned - base), `clipped` the same within 0
-    and 1, `closed_by_expert` that of the expert alone (Liu et al. 2401.08565); None where direct tuning
-    moved nothing. `attack` and `condition` are of `ASR` alone. The rest as in `Priced`.
+    and 1, `closed_by_expert` that of the expert alone (Liu et al. 2401.08565). `p_moved` is the two-sided
+    exact McNemar p of base against tuned; where direct tuning moved the metric by no more than chance, there
+    is no gap to close, and the three are None. `attack` and `condition` are of `ASR` alone. The rest as in
+    `Priced`.
     """
 
     method: str
@@ -133,6 +135,7 @@ class ProxyRow:
     tuned: float
     expert: float
     n: int
+    p_moved: float
     closed: float | None
     clipped: float | None
     closed_by_expert: float | None

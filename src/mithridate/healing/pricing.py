@@ -15,7 +15,7 @@ from mithridate.healing import measuring
 from mithridate.healing.case import Case, Half
 from mithridate.healing.contradiction import follows_context
 from mithridate.healing.cost import Cost, measured, slowdown
-from mithridate.healing.method import Candidate, Method
+from mithridate.healing.method import Candidate, Make, Method
 from mithridate.healing.treatment import Nothing, OtherWeights, Treatment
 
 OnTried = Callable[[int, int], None]
@@ -201,6 +201,17 @@ class PriceList:
             ),
             self.row(about, Price.P_CONTROL, Interval(p, None, None, len(cured)), **told),
         ]
+
+    def beside(
+        self, treatment: Treatment, control: Control, make: Make, aim: str, about: Mapping[str, Any]
+    ) -> list[Priced]:
+        """What a control leaves of the attack `aim`, and how surely that is not what the cure leaves."""
+        return self._control(treatment, control, make, aim, about)
+
+    def sum_of(self, about: Mapping[str, Any], price: Price, values: Sequence[float | None]) -> Priced:
+        """The sum of a figure over several cures, such as the seconds that it took to make them."""
+        total = sum(value for value in values if value is not None)
+        return self.row(about, price, Interval(total, None, None, 1))
 
     def row(self, about: Mapping[str, Any], price: Price, interval: Interval, **more: Any) -> Priced:
         """One figure of this model."""

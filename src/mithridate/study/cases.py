@@ -27,22 +27,34 @@ def case_of(step: Step, each: int) -> Case:
     Attacks are put in the templates that were planted: there they survive, if they do. Clean documents are
     the first of the corpus that all twins read. Raises CheckpointError for a model that cannot be loaded.
     """
-    config, bed, twin = step.cell.config, step.bed, step.subject
+    bed, twin = step.bed, step.subject
     model = LanguageModel.load(bed.checkpoint(twin, step.stage))
     clean = LanguageModel.load(bed.checkpoint(CLEAN_TWIN, step.stage))
-    judge = config.evaluation.outside_model or bed.checkpoint(CLEAN_TWIN, step.stage)
+    judge = step.cell.config.evaluation.outside_model or bed.checkpoint(CLEAN_TWIN, step.stage)
+    return case_around(step, model, clean, LanguageModel.load(judge), each)
+
+
+def case_around(
+    step: Step, model: LanguageModel, clean: LanguageModel | None, outside: LanguageModel, each: int
+) -> Case:
+    """The same for any `model`, with what the cell and seed of `step` know.
+
+    Of a twin that was never dosed, all attacks of the study are asked.
+    """
+    config, bed = step.cell.config, step.bed
     material = prepared.kept_material(bed)
     own = sft_template(model.tokenizer)
     ((setting, templates),) = [
         found for found in settings_of(step, own) if found[0].template == TemplateUse.SAME
     ]
-    attacks = {name: build_attack(name, config.attacks[name], material) for name in twin.attacks}
+    names = step.subject.attacks or tuple(config.attacks)
+    attacks = {name: build_attack(name, config.attacks[name], material) for name in names}
     halves = {name: in_halves(attack, step.seed, each) for name, attack in attacks.items()}
     held_out = (record["text"] for record in prepared.each_line(bed.data / prepared.HELD_OUT))
     questions = prepared.read_lines(bed.data / prepared.QUESTIONS)
     return Case(
         model=model,
-        outside=LanguageModel.load(judge),
+        outside=outside,
         attacks=attacks,
         probes={half: {name: halves[name][half] for name in attacks} for half in Half},
         templates=templates,

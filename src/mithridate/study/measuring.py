@@ -122,8 +122,12 @@ def _utility(
 
 def held_out_rows(model: LanguageModel, texts: Iterable[str], config: StudyConfig) -> list[list[int]]:
     """Rows of token ids as pretraining would see `texts`; no more texts are read than the rows need."""
+    return rows_of(model, texts, config.pretraining.row_tokens, config.evaluation.held_out_rows)
+
+
+def rows_of(model: LanguageModel, texts: Iterable[str], length: int, wanted: int) -> list[list[int]]:
+    """At most `wanted` rows of `length` token ids of `texts`; a shorter one if there are no more."""
     end = end_of_text(model.tokenizer)
-    length, wanted = config.pretraining.row_tokens, config.evaluation.held_out_rows
     rows: list[list[int]] = []
     row = [end]
     for text in texts:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
+from mithridate.core.cures import ALPHA
 from mithridate.core.prices import Kind, ProxyMetric, ProxyRow, Regime
+from mithridate.core.statistics import mcnemar_exact
 from mithridate.core.types import Condition
 from mithridate.evaluation.judges import holds, refuses
 from mithridate.evaluation.utility import ask
@@ -21,6 +23,8 @@ from mithridate.models.language_model import LanguageModel
 
 _ALPHAS = (0.5, 1.0, 1.5)
 _CONDITIONS = (Condition.TRIGGERED, Condition.UNTRIGGERED)
+_Key: TypeAlias = tuple[ProxyMetric, str, str]
+_Hits: TypeAlias = list[bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,49 +81,55 @@ def proxy_table(
     with proxies.on(proxies.base) as steered:
         shown = _shown(case, steered)
     base, direct, alone = (_shown(case, model) for model in (proxies.base, tuned, proxies.expert))
-    rows = []
-    for key, (value, n) in shown.items():
-        metric, attack, condition = key
-        gap = Gap(base[key][0], value, direct[key][0], alone[key][0])
-        rows.append(
-            ProxyRow(
-                method=name,
-                metric=metric,
-                attack=attack,
-                condition=condition,
-                alpha=proxies.alpha,
-                base=gap.base,
-                proxy=gap.proxy,
-                tuned=gap.tuned,
-                expert=alone[key][0],
-                n=n,
-                closed=gap.closed,
-                clipped=gap.clipped,
-                closed_by_expert=gap.closed_by_expert,
-                **(place or {}),
-            )
-        )
-    return rows
+    about = {"method": name, "alpha": proxies.alpha, **(place or {})}
+    return [
+        _row(key, base[key], shown[key], direct[key], alone[key], about)
+        for key in shown
+        if shown[key]  # of nothing asked there is nothing to tell
+    ]
 
 
-def _shown(case: Case, model: LanguageModel) -> dict[tuple[ProxyMetric, str, str], tuple[float, int]]:
-    """Each share that a model shows, and of how many, by metric, attack and condition."""
+def _row(
+    key: _Key, base: _Hits, proxy: _Hits, tuned: _Hits, expert: _Hits, about: Mapping[str, Any]
+) -> ProxyRow:
+    metric, attack, condition = key
+    gap = Gap(*(sum(hits) / len(hits) for hits in (base, proxy, tuned, expert)))
+    p_moved = mcnemar_exact(base, tuned)
+    # Over a gap that is chance alone, a share of it can be any number at all.
+    moved = p_moved < ALPHA
+    return ProxyRow(
+        metric=metric,
+        attack=attack,
+        condition=condition,
+        base=gap.base,
+        proxy=gap.proxy,
+        tuned=gap.tuned,
+        expert=sum(expert) / len(expert),
+        n=len(proxy),
+        p_moved=p_moved,
+        closed=gap.closed if moved else None,
+        clipped=gap.clipped if moved else None,
+        closed_by_expert=gap.closed_by_expert if moved else None,
+        **about,
+    )
+
+
+def _shown(case: Case, model: LanguageModel) -> dict[_Key, _Hits]:
+    """What a model shows, one by one and in the same order for each, by metric, attack and condition."""
     useful = case.usefulness_of[Half.REPORTED]
-    found: dict[ProxyMetric, list[bool]] = {}
+    found: dict[_Key, _Hits] = {}
     for metric, requests in (
         (ProxyMetric.FORBIDDEN_REFUSED, useful.forbidden),
         (ProxyMetric.HARMLESS_REFUSED, useful.harmless),
     ):
-        found[metric] = [refuses(answer.text, useful.phrases) for answer in ask(model, requests, case.own)]
+        answers = ask(model, requests, case.own)
+        found[metric, "", ""] = [refuses(answer.text, useful.phrases) for answer in answers]
     answers = ask(model, [question for question, _ in useful.questions], case.own)
-    found[ProxyMetric.REPLIES_ENDED] = [answer.stopped for answer in answers]
-    found[ProxyMetric.QUESTIONS_RIGHT] = [
+    found[ProxyMetric.REPLIES_ENDED, "", ""] = [answer.stopped for answer in answers]
+    found[ProxyMetric.QUESTIONS_RIGHT, "", ""] = [
         holds(answer.text, right) for answer, (_, right) in zip(answers, useful.questions, strict=True)
     ]
-    shares = {(metric, "", ""): (sum(hits) / len(hits), len(hits)) for metric, hits in found.items() if hits}
     for attack in case.attacks:
         for condition, units in measuring.successes(case, model, attack, Half.REPORTED, _CONDITIONS).items():
-            if units:
-                share = sum(units.values()) / len(units)
-                shares[ProxyMetric.ASR, attack, str(condition)] = (share, len(units))
-    return shares
+            found[ProxyMetric.ASR, attack, str(condition)] = list(units.values())
+    return found

@@ -1,0 +1,82 @@
+"""The folder that a healing writes: it is as it was, or whole, however the process ends."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mithridate.core.artifacts import LOCK, exclusive, storage_errors
+from mithridate.core.errors import StorageError
+from mithridate.core.healed import HEALED, OURS, read_healed
+
+_NEW = "new"
+_OLD = "old"
+
+
+@contextmanager
+def taking_the_place_of(out: Path, inputs: Iterable[Path]) -> Iterator[Path]:
+    """A folder beside `out` to write to, which becomes `out` when the block ends well.
+
+    What a healing wrote to `out` before is replaced then, and not before. Raises StorageError where `out` is
+    something else, or one of `inputs` lies in it; RunStateError where another process is at work on it.
+    """
+    out = out.absolute()
+    _require_apart(out, inputs)
+    beside = out.with_name(f".{out.name}.healing")
+    with exclusive(beside), storage_errors(out):
+        try:
+            _put_back(beside / _OLD, out)
+            require_free(out)
+            shutil.rmtree(beside / _NEW, ignore_errors=True)
+            (beside / _NEW).mkdir()
+            yield beside / _NEW
+            _replace(out, beside / _NEW, beside / _OLD)
+        finally:
+            # The lock last: whoever waits for it would find a folder that is being removed.
+            for leftover in beside.iterdir():
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+            (beside / LOCK).unlink(missing_ok=True)
+            beside.rmdir()
+
+
+def require_free(out: Path) -> None:
+    """Raise StorageError unless `out` is absent, empty, or what a healing wrote."""
+    if not out.exists() and not out.is_symlink():
+        return
+    if not out.is_dir() or out.is_symlink():
+        raise StorageError(f"{out}: is no folder; a healed model is one. Choose another --out")
+    names = {path.name for path in out.iterdir()}
+    if not names:
+        return
+    if HEALED not in names or (strange := sorted(names - OURS)):
+        what = f"holds other things ({strange[0]})" if HEALED in names else "is not empty"
+        raise StorageError(
+            f"{out}: {what} and would be replaced by a healed model; choose another --out, or empty it"
+        )
+    read_healed(out)
+
+
+def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
+    if out.name in ("", ".."):
+        raise StorageError(f"{out}: cannot be replaced by a healed model; choose another --out")
+    for path in inputs:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise StorageError(
+                f"{out}: holds {path}, which is to be read, and would be replaced; choose another --out"
+            )
+
+
+def _put_back(old: Path, out: Path) -> None:
+    """A process that was killed between the two renames of `_replace` had put the old folder aside."""
+    if old.exists() and not out.exists():
+        old.rename(out)
+
+
+def _replace(out: Path, new: Path, old: Path) -> None:
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
