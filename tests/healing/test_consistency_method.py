@@ -29,9 +29,8 @@ def test_each_setting_is_a_tuned_copy_of_its_own() -> None:
         treatment = candidate.make()
         assert isinstance(treatment, OtherWeights)
         made[candidate.variant] = treatment.model
-    assert "alpha 5.5, rate 0.0002" in made
     assert len({weights_hash(model.model) for model in made.values()}) == len(made) > 1
-    strongest = made["alpha 5.5, rate 0.001"]
+    strongest = made["alpha 5.5"]
     assert inconsistency(strongest, case.texts) < inconsistency(case.model, case.texts)
     assert kit.same_state(before, kit.state(case.model))
 
@@ -53,7 +52,7 @@ def test_a_setting_that_comes_to_nothing_is_passed_over(monkeypatch: pytest.Monk
     case = kit.case(texts=kit.case().texts[:6])
 
     def diverging(model: LanguageModel, texts: list[str], options: ConsistencyOptions) -> LanguageModel:
-        if options.learning_rate > 2e-4:
+        if options.alpha > 0.5:
             raise TrainingError("no number")
         return consistency_tuned(model, texts, options)
 
@@ -61,7 +60,7 @@ def test_a_setting_that_comes_to_nothing_is_passed_over(monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match="no number"):
         list(Consistency().candidates(case, ["echo"]))[-1].make()
     (chosen,) = pricing.choose(Consistency(), case, ["echo"], pricing.Before.of(case))
-    assert chosen.candidate.variant.endswith("rate 0.0002")
+    assert chosen.candidate.variant == "alpha 0.5"
 
 
 def test_without_clean_texts_there_is_no_such_cure() -> None:

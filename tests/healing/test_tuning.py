@@ -98,6 +98,11 @@ def test_variants_say_how_much(tmp_path: Path) -> None:
     assert [one.variant for one in settings_of(methods(tmp_path)[1], case)] == ["12 examples"]
     shares = continued(tmp_path, shares=(0.25, 0.1))
     assert [one.variant for one in settings_of(shares, case)] == ["10% of its tokens", "25% of its tokens"]
+    rates = continued(tmp_path, rates=(1.0, 0.1))
+    assert [one.variant for one in settings_of(rates, case)] == [
+        "10% of its tokens, 0.1 x its rate",
+        "10% of its tokens",
+    ]
     assert not settings_of(MoreSFT([], kit.SFT, tmp_path), case)
     for method in methods(tmp_path):
         assert (method.regime, method.kind, method.each, method.scale) == (
@@ -143,9 +148,11 @@ def test_continued_pretraining_reads_the_first_rows_before_it_aligns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
+    rates: list[float] = []
 
     def counting(model: PreTrainedModel, rows: Any, options: Any, folder: Path, **more: Any) -> Any:
         read.append(options.tokens)
+        rates.append(options.learning_rate)
         assert options.epochs is None and options.torch_compile is False
         return pretrain(model, rows, options, folder, **more)
 
@@ -154,7 +161,8 @@ def test_continued_pretraining_reads_the_first_rows_before_it_aligns(
     whole = len(kit.rows(False)) * kit.PRETRAINING.epochs * kit.ROW
     made = model_of(only[0])
     assert read == [pytest.approx(0.1 * whole, abs=kit.ROW)]
-    aligned = model_of(settings_of(continued(tmp_path), kit.case())[0])
+    aligned = model_of(settings_of(continued(tmp_path, rates=(0.5,)), kit.case())[0])
+    assert rates == [kit.PRETRAINING.learning_rate, 0.5 * kit.PRETRAINING.learning_rate]
     assert weights_hash(made.model) != weights_hash(aligned.model)
 
 

@@ -29,11 +29,13 @@ from mithridate.report.html import render, write_report
 from mithridate.report.page import fill_page
 from mithridate.report.priced import Effect, PricedView, Subject
 from mithridate.report.pricing import section_of
+from mithridate.report.pricing_claims import AFFORDABLE, priced_claims
 from mithridate.report.pricing_figures import FARTHEST, front, pareto
 from mithridate.report.pricing_list import KIND_COLOURS, best_cures, price_lists, steps, took
 from mithridate.report.pricing_terminal import print_prices
 from mithridate.report.records import PRICED_FIELDS, to_json
 from mithridate.report.run import RunData
+from mithridate.report.statements import StatementVerdict
 
 SUBJECT = Subject("", DOSE, DOSE, "dpo", "transferred")
 SEEDS = (0, 1, 2)
@@ -118,7 +120,7 @@ def test_the_list_has_the_best_first_and_all_that_a_cure_costs(view: PricedView)
     ]
     first = dos.lines[0]
     assert (first.setting, first.before, first.after, first.interval) == ("layer 3", "94%", "0%", "0–4")
-    assert (first.points, first.decided, first.kl) == ("0.5", "right answers", "0.03")
+    assert (first.points, first.decided, first.kl) == ("0.5", "right answers", "0.030")
     assert (first.seconds, first.choosing, first.slowdown) == ("2.0 s", "20 s", "1.05×")
     assert (first.clean_relearning, first.random, first.wrong_layer) == (">64", "89%", "85%")
     assert first.colour == KIND_COLOURS[Kind.REPRESENTATIONS] and first.seeds == ""
@@ -136,6 +138,40 @@ def test_the_best_of_each_regime_stands_first(view: PricedView) -> None:
     assert {one.unknown and one.unknown.method for one in best} == {"Consistency fine-tuning"}
     alone = PricedView(tuple(priced_rows(cures=[CURES[0]])), tuple(BEFORE))
     assert {one.unknown for one in best_cures(price_lists(alone, SUBJECT))} == {None}
+
+
+def test_a_filter_of_prompts_is_there_to_be_beaten() -> None:
+    """It deletes the trigger for nothing, and leaves the model as it was, and what resembles the trigger."""
+    deleted = Cure(
+        "trigger deleted", Regime.KNOWN, Kind.PROMPTS, 0.0, random=None, seconds=0.01, choosing=0.01
+    )
+    view = PricedView(tuple(priced_rows(cures=[CURES[1], deleted, CURES[0]])), tuple(BEFORE))
+    (known,) = price_lists(view, SUBJECT)
+    assert [line.method for line in known.attacks[0].lines] == [
+        "Directional ablation", "Trigger deleted", "Steering",
+    ]  # fmt: skip
+    line = known.attacks[0].lines[1]
+    assert (line.verdict, line.points, line.seconds, line.choosing) == (Verdict.CURED, "0.0", "<0.1 s", "")
+    worse = PricedView(tuple(priced_rows(cures=[CURES[1], deleted])), tuple(BEFORE))
+    assert {one.known and one.known.method for one in best_cures(price_lists(worse, SUBJECT))} == {"Steering"}
+    made = pareto(worse, SUBJECT, "belief")
+    assert made is not None
+    assert [one.setting.method for one in made.fronts[Regime.KNOWN]] == ["steering"]
+    assert sum(len(trace.x) for trace in made.figure.data if trace.mode == "markers") == 3, "but it is drawn"
+    aim = {claim.statement: claim for claim in priced_claims(worse)}[AFFORDABLE]
+    assert aim.verdict is StatementVerdict.NOT_MET and "Trigger deleted" not in str(aim.parts)
+
+
+def test_what_was_made_against_all_attacks_at_once_says_so(view: PricedView) -> None:
+    known, unknown = price_lists(view, SUBJECT)
+    settings = {line.method: line.setting for line in (*known.attacks[0].lines, *unknown.attacks[0].lines)}
+    assert settings["Together"] == "one cure an attack, for all" and settings["Steering"] == "layer 3"
+    assert settings["Proxy-tuning"] == "alpha 1", "with clean data alone there is no other way"
+
+
+def test_where_nothing_helps_the_summary_says_so() -> None:
+    words = said(section(priced_rows(cures=[CURES[9]])))
+    assert "kept whatever is done; closest: dormant neurons" in words
 
 
 def test_seeds_that_differ_are_told() -> None:
@@ -185,7 +221,9 @@ def test_steps_and_seconds_are_readable() -> None:
     (known, *_) = price_lists(view, SUBJECT)
     assert known.attacks[0].lines[0].clean_relearning == ">64"
     assert steps(None) == "–"
-    assert [took(seconds) for seconds in (0.04, 9.4, 12.3, 402.0)] == ["0.0 s", "9.4 s", "12 s", "7 min"]
+    assert [took(seconds) for seconds in (0.0, 0.04, 9.4, 12.3, 402.0)] == [
+        "0 s", "<0.1 s", "9.4 s", "12 s", "7 min",
+    ]  # fmt: skip
 
 
 def test_the_chart_shows_price_against_what_is_gone(view: PricedView) -> None:
@@ -321,7 +359,7 @@ def test_the_terminal_table_fits(rows: list[Priced]) -> None:
             assert "Directional ablation" in text and "cured" in text
     text = printed(rows)
     assert "\x1b" not in text
-    assert "Denial of service 94% as it is, 0% in the clean model" in text
+    assert "Denial of service 94% as it is (near 19%), 0% in the clean model" in text
     assert re.search(r"Neuron pruning 40 neurons +0% 0–4 +0% +costly +6\.0 +0\.14 +5\.0 s +1\.00× +89%", text)
     assert "random" not in printed(rows, 80).splitlines()[3], "the last columns give way"
     assert "supported: The fix is not more alignment data (learning)." in text

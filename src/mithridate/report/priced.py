@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mithridate.core.cures import Outcome, Verdict, outcomes, utility_changes
 from mithridate.core.errors import DataError
-from mithridate.core.prices import CLEAN_MODEL, NOTHING, PRICES, Price, Priced
+from mithridate.core.prices import CLEAN_MODEL, NOTHING, PRICES, Kind, Price, Priced, Regime
 from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate, estimate
 from mithridate.report.view import View
@@ -51,6 +51,16 @@ class Setting(NamedTuple):
     kind: str = ""
     aim: str = ""
     variant: str = ""
+
+    @property
+    def heals(self) -> bool:
+        """Whether it changes the model, or how it answers: a filter of prompts does neither."""
+        return self.kind != Kind.PROMPTS
+
+    @property
+    def against_all(self) -> bool:
+        """Whether it was made against all attacks where it is known what to look for."""
+        return self.regime == Regime.KNOWN and not self.aim
 
 
 UNTREATED, CLEAN = Setting(NOTHING), Setting(CLEAN_MODEL)
@@ -105,9 +115,12 @@ class Effect:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Sorts the best first: by verdict, then by price where the attack is gone, else by what is left."""
+        """Sorts the best first: by verdict, then by price where the attack is gone, else by what is left.
+
+        What heals no model comes behind what does as well.
+        """
         left = 0.0 if self.verdict in GONE else self.after.value
-        return BEST_FIRST.index(self.verdict), left, self.points
+        return BEST_FIRST.index(self.verdict), float(not self.setting.heals), left, self.points
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from mithridate.core.statistics import detectable_excess, detectable_mean, holm,
 from mithridate.report.estimates import ENOUGH_SEEDS, Estimate, tell_apart, whole_range
 from mithridate.report.evidence import ALPHA
 from mithridate.report.priced import GONE, UNTREATED, Effect, PricedView, Setting, Subject
+from mithridate.report.pricing_list import set_as
 from mithridate.report.statements import Statement, StatementVerdict
 from mithridate.report.text import name, one_line, percent, span
 
@@ -122,7 +123,10 @@ def _clearly_there(effect: Effect) -> bool:
 
 
 def affordable(view: PricedView, subject: Subject, about: str = "") -> PricedClaim:
-    """Whether each attack that is there has a cure within the budget, where it is known what to look for."""
+    """Whether each attack that is there has a cure within the budget, where it is known what to look for.
+
+    A filter of prompts is none: the model stays as it was, and whatever resembles the trigger gets through.
+    """
     parts = _by_attack(view, subject, _affordable)
     met = sum(part.verdict is StatementVerdict.MET for part in parts)
     tested = sum(part.verdict is not StatementVerdict.NOT_TESTED for part in parts)
@@ -133,7 +137,10 @@ def affordable(view: PricedView, subject: Subject, about: str = "") -> PricedCla
 
 
 def _affordable(_: PricedView, __: Subject, attack: str, effects: Sequence[Effect]) -> Statement:
-    known = sorted((one for one in effects if one.setting.regime == Regime.KNOWN), key=lambda one: one.rank)
+    known = sorted(
+        (one for one in effects if one.setting.regime == Regime.KNOWN and one.setting.heals),
+        key=lambda one: one.rank,
+    )
     if not known:
         return Statement(
             name(attack), "", StatementVerdict.NOT_TESTED, "No cure was tried that knows the attack."
@@ -293,7 +300,7 @@ def _leaves(effect: Effect) -> str:
 
 def _titled(setting: Setting, *, first: bool = True) -> str:
     called = name(setting.method) if first else one_line(setting.method.replace("_", " "), 60)
-    return f"{called} ({one_line(setting.variant, 60)})" if setting.variant else called
+    return f"{called} ({set_as(setting)})" if set_as(setting) else called
 
 
 def _ends(estimate: Estimate) -> str:

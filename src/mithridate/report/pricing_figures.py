@@ -72,14 +72,15 @@ def pareto(view: PricedView, subject: Subject, attack: str) -> Pareto | None:
 def front(effects: Sequence[Effect]) -> list[Effect]:
     """The cures that no other one beats at a price as low, cheapest first.
 
-    On no front are those without credit, since a random change does as much, and those that take nothing
-    out beyond chance.
+    On no front are those without credit, since a random change does as much, those that take nothing out
+    beyond chance, and filters of prompts, which heal no model.
     """
     found: list[Effect] = []
     able = [
         one
         for one in effects
-        if one.verdict in (*GONE, Verdict.WEAKENED) and one.removed is not None and math.isfinite(one.points)
+        if one.verdict in (*GONE, Verdict.WEAKENED) and one.setting.heals
+        if one.removed is not None and math.isfinite(one.points)
     ]
     for one in sorted(able, key=lambda one: (one.points, -_removed(one))):
         if not found or _removed(one) > _removed(found[-1]):

@@ -20,7 +20,7 @@ from mithridate.report.priced import (
     Subject,
     best_settings,
 )
-from mithridate.report.text import duration, name, number, one_line, percent, span
+from mithridate.report.text import duration, name, one_line, percent, span
 
 KIND_COLOURS: dict[str, str] = {kind.value: COLOURS[i] for i, kind in enumerate(Kind)}
 REGIME_MARKS = {Regime.KNOWN.value: ("circle", "●"), Regime.UNKNOWN.value: ("diamond", "◆")}
@@ -43,18 +43,22 @@ _DECIDED = {
     Price.OVER_REFUSAL: "over-refusal",
 }
 
+_LEAST_NATS = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """What one method, at its best setting, did to one attack, and its price; texts are ready to be shown.
 
-    `choice` says of how many settings it is the best, `seeds` what its verdicts were where there are several
-    seeds. A figure that was not measured is "–", or empty where it stands beside another.
+    `choice` says of how many settings it is the best, `choosing` what it took to find it with all that was
+    tried, `seeds` what its verdicts were where there are several seeds. `heals` is as in `Setting`. A figure
+    that was not measured is "–", or empty where it stands beside another.
     """
 
     method: str
     setting: str
     choice: str
+    heals: bool
     kind: str
     colour: str
     glyph: str
@@ -142,15 +146,15 @@ def price_lists(view: PricedView, subject: Subject) -> list[RegimeList]:
 
 
 def best_cures(lists: Sequence[RegimeList]) -> list[Best]:
-    """The first line of each attack in the two regimes."""
+    """The first line of each attack in the two regimes that heals the model."""
     by_attack: dict[str, AttackList] = {}
     for of in lists:
         for one in of.attacks:
             by_attack.setdefault(one.attack, one)
 
     def first(regime: Regime, attack: str) -> Line | None:
-        lines = (a.lines for of in lists if of.regime == regime for a in of.attacks if a.attack == attack)
-        return next((found[0] for found in lines if found), None)
+        lists_of = (a for of in lists if of.regime == regime for a in of.attacks if a.attack == attack)
+        return next((line for one in lists_of for line in one.lines if line.heals), None)
 
     return [
         Best(one, first(Regime.KNOWN, attack), first(Regime.UNKNOWN, attack))
@@ -194,12 +198,13 @@ def line_of(view: PricedView, subject: Subject, effect: Effect, settings: int = 
     lost = [one.points for one in effect.found.values()]
     slower = at(Price.SLOWDOWN)
     near = view.at(subject, setting, Price.ASR, attack=attack, condition=Condition.NEAR_TRIGGER.value)
+    back = at(Price.RELEARNING, about=attack)
     clean_back = view.at(subject, CLEAN, Price.RELEARNING, attack=attack)
-    choosing = at(Price.CHOOSING_SECONDS)
     return Line(
         method=name(setting.method),
-        setting=one_line(setting.variant, 60),
+        setting=set_as(setting),
         choice=f"best of {settings}" if settings > 1 else "",
+        heals=setting.heals,
         kind=one_line(setting.kind, 30),
         colour=KIND_COLOURS.get(setting.kind, CLEAN_COLOUR),
         glyph=REGIME_MARKS.get(setting.regime, ("", "○"))[1],
@@ -218,10 +223,10 @@ def line_of(view: PricedView, subject: Subject, effect: Effect, settings: int = 
         decided=_decided(view, subject, effect),
         kl=_nats(at(Price.KL)),
         seconds=_seconds(at(Price.SECONDS)),
-        choosing=took(choosing.value) if choosing and choosing.value > 0 else "",
+        choosing=_choosing(at(Price.SECONDS), at(Price.CHOOSING_SECONDS)),
         slowdown="–" if slower is None else f"{slower.value:.2f}×",
-        relearning=steps(at(Price.RELEARNING, about=attack)),
-        clean_relearning=steps(clean_back) if clean_back else "",
+        relearning=steps(back),
+        clean_relearning=steps(clean_back) if back and clean_back else "",
         random=_share(at(Price.ASR, about=attack, control=Control.RANDOM.value)),
         wrong_layer=_share(at(Price.ASR, about=attack, control=Control.WRONG_LAYER.value)),
     )
@@ -242,13 +247,19 @@ def steps(estimate: Estimate | None) -> str:
 
 def took(seconds: float) -> str:
     """Seconds, with a decimal where they are few."""
-    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+    if 0 < seconds < 0.05:
+        return "<0.1 s"
+    return f"{seconds:.1f} s" if 0 < seconds < 9.95 else duration(seconds)
 
 
 def titled(setting: Setting) -> str:
     """A method with its setting, on one line."""
-    called = name(setting.method)
-    return f"{called}, {one_line(setting.variant, 60)}" if setting.variant else called
+    return ", ".join(filter(None, (name(setting.method), set_as(setting))))
+
+
+def set_as(setting: Setting) -> str:
+    """How a method was set, and whether it was made against all attacks at once."""
+    return ", ".join(filter(None, (one_line(setting.variant, 60), "for all" if setting.against_all else "")))
 
 
 def _attack_list(view: PricedView, subject: Subject, attack: str, effects: Sequence[Effect]) -> AttackList:
@@ -291,11 +302,20 @@ def _decided(view: PricedView, subject: Subject, effect: Effect) -> str:
 def _nats(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
-    return f"{estimate.value:.2g}" if estimate.value < 1 else number(estimate.value)
+    if estimate.value < _LEAST_NATS:
+        return f"<{_LEAST_NATS}" if estimate.value > 0 else "0"
+    return f"{estimate.value:.3f}" if estimate.value < 0.1 else f"{estimate.value:.2f}"
 
 
 def _seconds(estimate: Estimate | None) -> str:
     return "–" if estimate is None else took(estimate.value)
+
+
+def _choosing(making: Estimate | None, choosing: Estimate | None) -> str:
+    """What it took to find a setting, its own making included; empty where that was all of it."""
+    if choosing is None or choosing.value <= (1.01 * making.value if making else 0.0):
+        return ""
+    return took(choosing.value)
 
 
 def _share(estimate: Estimate | None) -> str:

@@ -10,9 +10,9 @@ from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
 from mithridate.report.look import CLEAN_COLOUR
 from mithridate.report.priced import CLEAN, UNTREATED, PricedView, Setting, Subject
-from mithridate.report.pricing_list import KIND_COLOURS, REGIME_MARKS
+from mithridate.report.pricing_list import KIND_COLOURS, REGIME_MARKS, set_as
 from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import name, number, one_line, p_value, percent, span
+from mithridate.report.text import name, number, p_value, percent, span
 
 _UTILITY = (
     ("Held-out loss", Price.HELD_OUT_LOSS),
@@ -71,7 +71,7 @@ def controls(view: PricedView, subject: Subject) -> Table:
                 entries = tuple(
                     _entry(found, metric) for metric, found in _asked(view, subject, setting, attack)
                 )
-                rows.append(Row(_line(setting), entries, one_line(setting.variant, 60)))
+                rows.append(Row(_line(setting), entries, set_as(setting)))
         groups.append(Group(name(attack), tuple(row for row in rows if _told(row.entries))))
     heads = ("Triggered", "Near trigger", "Untriggered", "Random", "p", "Wrong layer", "p")
     caption = "Each attack by condition, and with controls in the place of the cure"
@@ -108,9 +108,7 @@ def _groups(
 
 def _rows(settings: Iterable[Setting], entries: Callable[[Setting], tuple[Entry, ...]]) -> tuple[Row, ...]:
     made = ((setting, entries(setting)) for setting in settings)
-    return tuple(
-        Row(_line(setting), found, one_line(setting.variant, 60)) for setting, found in made if _told(found)
-    )
+    return tuple(Row(_line(setting), found, set_as(setting)) for setting, found in made if _told(found))
 
 
 def _told(entries: Sequence[Entry]) -> bool:

@@ -99,7 +99,8 @@ class _PriceTable:
         methods = max(_method(line).cell_len for line in lines)
         method = max(1, min(methods, _room(options.max_width, widths)))
         for i, attack in enumerate(self._attacks):
-            about = f" {attack.before} as it is, {attack.clean} in the clean model"
+            near = f" (near {attack.before_near})" if attack.before_near else ""
+            about = f" {attack.before} as it is{near}, {attack.clean} in the clean model"
             yield Text.assemble((attack.title, "bold"), (about, "dim"))
             table = plain_table("method", *shown, narrow=1)
             table.show_header = i == 0

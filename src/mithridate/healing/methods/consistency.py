@@ -16,16 +16,15 @@ from mithridate.healing.treatment import OtherWeights
 from mithridate.intervention.consistency import ConsistencyOptions, consistency_tuned
 
 _TEXTS = 100
-_RATES = (2e-4, 1e-3)
-_ALPHAS = (0.5, 5.5)
+# At the paper's rate. A greater one takes more of the attacks out of a miniature, and most of its knowledge.
+_ALPHAS = (0.5, 2.0, 5.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
     """Blocks taught to turn the stream steadily, on 100 clean texts; nothing of the attacks is known.
 
-    The weight and the perturbation are the paper's or a tenth of that weight, at the rate it uses and at a
-    greater one: models of a few million weights are pretrained at rates that are ten times greater, too.
+    The weight of the consistency loss is the paper's, or less; all else is as in the paper.
     """
 
     name: ClassVar[str] = "consistency fine-tuning"
@@ -35,12 +34,10 @@ class Consistency:
     scale: ClassVar[bool] = False
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:  # noqa: ARG002 - against all
-        """Each weight of the consistency loss at each learning rate."""
-        for rate in _RATES:
-            for alpha in _ALPHAS:
-                seed = derive_seed(case.seed, "consistency")
-                options = ConsistencyOptions(alpha=alpha, learning_rate=rate, seed=seed)
-                yield Candidate(f"alpha {alpha:g}, rate {rate:g}", partial(_tuned, case, options))
+        """Three weights of the consistency loss."""
+        for alpha in _ALPHAS:
+            options = ConsistencyOptions(alpha=alpha, seed=derive_seed(case.seed, "consistency"))
+            yield Candidate(f"alpha {alpha:g}", partial(_tuned, case, options))
 
 
 def _tuned(case: Case, options: ConsistencyOptions) -> OtherWeights:

@@ -164,8 +164,10 @@ class ContinuedPretraining:
     """The model as it was before alignment, pretrained on clean `rows`, and aligned `then` as it was.
 
     `options` are those that `base` was pretrained with, of whose tokens it reads `shares` more: the first
-    rows, with the whole schedule of the learning rate again. With the case's seed the alignment draws what
-    a study's own does. The rest as in `MoreSFT`; treatments also raise as `training.pretraining.pretrain`.
+    rows, with the whole schedule of the learning rate again, at `rates` times its peak. The rate decides: at
+    the one that pretraining ends with, poison stays that goes at its peak. With the case's seed the alignment
+    draws what a study's own does. The rest as in `MoreSFT`; treatments also raise as
+    `training.pretraining.pretrain` does.
     """
 
     name: ClassVar[str] = "continued pretraining"
@@ -180,17 +182,22 @@ class ContinuedPretraining:
     then: Sequence[Alignment]
     folder: Path
     shares: Sequence[float] = (0.1,)
+    rates: Sequence[float] = (1.0,)
     progress: Progress = field(default_factory=Silent)
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:  # noqa: ARG002 - against all
-        """One for each share."""
+        """One for each share at each rate."""
         for share in sorted(self.shares):
-            yield Candidate(f"{share:.0%} of its tokens", partial(self._pretrained, case, share))
+            for rate in sorted(self.rates):
+                named = f"{share:.0%} of its tokens" + ("" if rate == 1 else f", {rate:g} x its rate")
+                yield Candidate(named, partial(self._pretrained, case, share, rate))
 
-    def _pretrained(self, case: Case, share: float) -> OtherWeights:
+    def _pretrained(self, case: Case, share: float, rate: float) -> OtherWeights:
         tokens = max(1, round(share * self.options.rows_of(len(self.rows)))) * self.options.row_tokens
         # Compiled, a model would hide from the count of what a cure costs what goes through it.
-        fewer = self.options.model_copy(update={"tokens": tokens, "epochs": None, "torch_compile": False})
+        peak = rate * self.options.learning_rate
+        changes = {"tokens": tokens, "epochs": None, "torch_compile": False, "learning_rate": peak}
+        fewer = self.options.model_copy(update=changes)
         made = _copied(self.base)
         with _workplace(self.folder) as folder:
             pretrain(made.model, self.rows, fewer, folder, report_progress=self.progress)
