@@ -6,8 +6,11 @@ from typing import Any
 
 import healing_training_kit as taught
 import pytest
+import torch
+from access_kit import logits
 from hypothesis import given
 from hypothesis import strategies as st
+from intervention_kit import some_direction, subject
 
 from mithridate.core.cures import Outcome, Verdict
 from mithridate.core.prices import NOTHING, Control, Kind, Price, Priced, Regime
@@ -19,6 +22,7 @@ from mithridate.healing.picking import (
     Cure,
     Judged,
     cheapest,
+    joined,
     judge,
     nearest,
     picks,
@@ -27,8 +31,11 @@ from mithridate.healing.picking import (
 )
 from mithridate.healing.pricing import Before, PriceList, choose
 from mithridate.healing.treatment import Nothing, OtherWeights, Treatment
+from mithridate.healing.writing import parts_of
+from mithridate.intervention.ablation import DirectionalAblation
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.prompt_filter import PromptFilter
+from mithridate.intervention.steering import Steering
 
 ATTACKS = ("fire", "flood")
 BUILD = MadeFor(architecture="llama", layers=2, width=8, tokens=9, vocabulary="x")
@@ -215,20 +222,36 @@ class TestOnAModel:
     ) -> None:
         parts = [judge(cure, known, prices, 1000) for cure in cures]
         assert together({"echo": parts[0], "other": parts[0]}, prices) is None
-        joined = together({"echo": parts[0], "again": parts[1]}, _with_again(prices))
-        assert joined is not None
-        assert joined.about["method"] == TOGETHER
-        assert joined.about["variant"] == f"{said(cures[0])} + {said(cures[1])}"
-        assert joined.parts == tuple(cures)
+        both = together({"echo": parts[0], "again": parts[1]}, _with_again(prices))
+        assert both is not None
+        assert both.about["method"] == TOGETHER
+        assert both.about["variant"] == f"{said(cures[0])} + {said(cures[1])}"
+        assert both.parts == tuple(cures)
         seconds = [cure.value(Price.SECONDS) or 0.0 for cure in cures]
-        assert joined.value(Price.SECONDS) == pytest.approx(sum(seconds))
-        controlled = {row.attack for row in joined.rows if row.control == Control.RANDOM}
+        assert both.value(Price.SECONDS) == pytest.approx(sum(seconds))
+        controlled = {row.attack for row in both.rows if row.control == Control.RANDOM}
         assert controlled == {"echo", "again"}
         # With a random direction in the place of one, the other still does its work.
-        left = [row.value for row in joined.rows if row.control and row.metric == Price.ASR]
-        cured = [row.value for row in joined.rows if row.metric == Price.ASR and not row.control]
+        left = [row.value for row in both.rows if row.control and row.metric == Price.ASR]
+        cured = [row.value for row in both.rows if row.metric == Price.ASR and not row.control]
         assert max(left) < 1
         assert min(cured) == 0
+
+
+def test_ablations_that_are_joined_fold_to_what_they_are() -> None:
+    model = subject()
+    build = MadeFor.of(model)
+    one, two = (DirectionalAblation(some_direction(model, seed), build) for seed in (0, 1))
+    both = joined([one, two])
+    assert isinstance(both, DirectionalAblation)
+    with both.on(model):
+        runtime = logits(model.model)
+    torch.testing.assert_close(logits(both.fold(model).model), runtime, atol=1e-4, rtol=1e-3)
+    steering = Steering(some_direction(model), build, 1, 2.0)
+    mixed = joined([one, steering, two])
+    assert [type(part) for part in parts_of(mixed)] == [DirectionalAblation, Steering]
+    # Of one direction twice, nothing can be made at once.
+    assert parts_of(joined([one, one])) == [one, one]
 
 
 def _costly(cure: Cure) -> list[Priced]:

@@ -325,12 +325,33 @@ class TestTheFolder:
         there = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
         def fails(*_: object) -> None:
-            raise OSError(28, "No space left on device")
+            raise StorageError("out: the disk is full")
 
         monkeypatch.setattr(healing, "write_rows", fails)
         with pytest.raises(StorageError, match="the disk is full"):
             heal(owned.wanted(ERASURE), out)
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == there
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    def test_where_the_new_one_cannot_take_its_place_the_old_one_comes_back(
+        self,
+        owned: heal_kit.Owned,
+        folded: tuple[Path, Healing],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out = Path(shutil.copytree(folded[0], tmp_path / "out"))
+        real = Path.rename
+
+        def fails(self: Path, target: Path) -> Path:
+            if self.name == "new":
+                raise OSError(13, "Permission denied")
+            return real(self, target)
+
+        monkeypatch.setattr(Path, "rename", fails)
+        with pytest.raises(StorageError, match="no permission"):
+            heal(owned.wanted(ERASURE), out)
+        assert read_healed(out) == folded[1].record
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
     def test_what_is_read_does_not_lie_in_it(
@@ -340,6 +361,12 @@ class TestTheFolder:
         with pytest.raises(StorageError, match="which is to be read, and would be replaced"):
             heal(owned.wanted(ERASURE, given=given), folded[0])
         assert (folded[0] / MODEL).is_dir()
+
+    def test_nothing_is_written_into_a_checkpoint(self, owned: heal_kit.Owned) -> None:
+        there = sorted(owned.suspect.iterdir())
+        with pytest.raises(StorageError, match="lies within the checkpoint"):
+            heal(owned.wanted(ERASURE), owned.suspect / "healed")
+        assert sorted(owned.suspect.iterdir()) == there
 
     def test_a_file_in_the_way_is_refused(self, owned: heal_kit.Owned, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("a file")

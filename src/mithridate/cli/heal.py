@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mithridate.cli.errors import errors_exit
+from mithridate.cli.errors import errors_exit, printable
 from mithridate.cli.progress import stages_progress, told_when_stopped
 from mithridate.core.prices import Regime
 
@@ -160,6 +160,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
             done = heal(wanted, out, on_stage)
         if json:
             sys.stdout.write(records.to_json(done.rows))
+            for note in done.record.notes:
+                typer.echo(printable(note), err=True)
         else:
             _show(done, out)
     if not done.record.healed:

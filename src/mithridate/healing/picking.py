@@ -6,13 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import torch
+
 from mithridate.core.cures import Outcome, Verdict, outcomes
+from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Control, Kind, Price, Priced, Regime
 from mithridate.healing.cost import slowdown
 from mithridate.healing.method import Make, Method
 from mithridate.healing.pricing import Chosen, PriceList
 from mithridate.healing.treatment import OtherWeights, Together, Treatment
 from mithridate.healing.writing import as_weights, can_be_written
+from mithridate.intervention.ablation import DirectionalAblation
 
 TOGETHER = "together"
 """The method of cures that go onto a model one after another."""
@@ -154,7 +158,7 @@ def together(picked: Mapping[str, Judged], prices: PriceList) -> Cure | None:
     if len(parts) < 2:
         return None
     cures = tuple(parts.values())
-    treatment = Together([cure.treatment for cure in cures])
+    treatment = joined([cure.treatment for cure in cures])
     kinds, regimes = ({cure.about[name] for cure in cures} for name in ("kind", "regime"))
     about = {
         "method": TOGETHER,
@@ -180,7 +184,22 @@ def said(cure: Cure) -> str:
     return cure.about["method"] + (f" ({inside})" if inside else "")
 
 
+def joined(treatments: Sequence[Treatment]) -> Treatment:
+    """All of them on one model. What several ablations take out of the whole stream goes at once.
+
+    One after another, the second of two that are not at right angles would bring back some of the first.
+    """
+    whole = [one for one in treatments if isinstance(one, DirectionalAblation) and one.layers is None]
+    if len(whole) < 2:
+        return Together(list(treatments))
+    rows = torch.cat([one.direction.reshape(-1, one.direction.shape[-1]) for one in whole])
+    try:
+        both = DirectionalAblation(rows, whole[0].made_for)
+    except ConfigError:  # one lies within the others, so it has nothing to bring back
+        return Together(list(treatments))
+    rest = [one for one in treatments if not any(one is other for other in whole)]
+    return Together([both, *rest]) if rest else both
+
+
 def _instead(cures: Sequence[Cure], replaced: Cure) -> Treatment:
-    return Together(
-        [cure.controls[Control.RANDOM]() if cure is replaced else cure.treatment for cure in cures]
-    )
+    return joined([cure.controls[Control.RANDOM]() if cure is replaced else cure.treatment for cure in cures])

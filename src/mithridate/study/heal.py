@@ -131,9 +131,9 @@ class _Healing:
             raise ConfigError(f"no method could be tried. {'; '.join(untold)}")
         self.notes += [f"not tried: {words}" for words in untold]
         if cheapest(self.tried, self.alive) is None:
-            joined = together(picks(self.tried, self.alive), self.prices)
-            if joined is not None:
-                self.tried.append(self._judged(joined))
+            all_picks = together(picks(self.tried, self.alive), self.prices)
+            if all_picks is not None:
+                self.tried.append(self._judged(all_picks))
 
     def _try(self, tasks: Sequence[tuple[Method, tuple[str, ...]]], done: int = 0) -> None:
         for number, (method, aims) in enumerate(tasks, done):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mithridate.core.artifacts import LOCK, exclusive, storage_errors
@@ -25,21 +25,18 @@ def taking_the_place_of(out: Path, inputs: Iterable[Path]) -> Iterator[Path]:
     out = out.absolute()
     _require_apart(out, inputs)
     beside = out.with_name(f".{out.name}.healing")
-    with exclusive(beside), storage_errors(out):
+    with exclusive(beside):
         try:
-            _put_back(beside / _OLD, out)
-            require_free(out)
-            shutil.rmtree(beside / _NEW, ignore_errors=True)
-            (beside / _NEW).mkdir()
+            with storage_errors(out):
+                _put_back(beside / _OLD, out)
+                require_free(out)
+                shutil.rmtree(beside / _NEW, ignore_errors=True)
+                (beside / _NEW).mkdir()
             yield beside / _NEW
-            _replace(out, beside / _NEW, beside / _OLD)
+            with storage_errors(out):
+                _replace(out, beside / _NEW, beside / _OLD)
         finally:
-            # The lock last: whoever waits for it would find a folder that is being removed.
-            for leftover in beside.iterdir():
-                if leftover.is_dir():
-                    shutil.rmtree(leftover, ignore_errors=True)
-            (beside / LOCK).unlink(missing_ok=True)
-            beside.rmdir()
+            _clear(beside, out)
 
 
 def require_free(out: Path) -> None:
@@ -67,6 +64,19 @@ def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
             raise StorageError(
                 f"{out}: holds {path}, which is to be read, and would be replaced; choose another --out"
             )
+        if (path / "config.json").exists() and out.resolve().is_relative_to(path.resolve()):
+            raise StorageError(f"{out}: lies within the checkpoint {path}; choose another --out")
+
+
+def _clear(beside: Path, out: Path) -> None:
+    """Remove all that lies beside, but for an old folder that nothing took the place of; the lock last."""
+    with suppress(OSError):  # what cannot be removed now goes when the next healing begins
+        _put_back(beside / _OLD, out)
+        for leftover in beside.iterdir():
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+        (beside / LOCK).unlink(missing_ok=True)
+        beside.rmdir()
 
 
 def _put_back(old: Path, out: Path) -> None:
