@@ -85,7 +85,7 @@ class Follower:
         # A model that follows itself is called past its own hook.
         self._call: Callable[..., Any] = model.forward if model is leader else model
         self._mark = next(_numbers)
-        # Looked up once: a configuration and the modules of a model take as long to ask as a small block runs.
+        # Looked up once: to ask a configuration or all modules takes as long as a small block runs.
         self._empty = DynamicCache(config=model.config)
         self._device = model.device
         parameters = inspect.signature(model.forward).parameters
