@@ -67,7 +67,10 @@ def test_context_aware_decoding_is_told_what_is_context(
         monkeypatch.setattr(ContextAware, "on", lambda self, _: Keeping(asked).on(asked))
     share(treatment if within else cure, case_of(model=model))
     assert asked.prompts
-    for prompt in asked.prompts:
+    # Each is asked without its statement first, and has to be answered wrong then.
+    stated = [prompt for prompt in asked.prompts if "is true." in prompt]
+    assert 2 * len(stated) == len(asked.prompts)
+    for prompt in stated:
         shown, hidden = cure.apart(prompt)
         assert "is true." in shown
         assert "is true." not in hidden

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from mithridate.core.chat import Renders, stop_strings
 from mithridate.core.statistics import Interval, wilson
@@ -12,6 +13,7 @@ from mithridate.healing.case import Case
 from mithridate.healing.treatment import Together, Treatment
 from mithridate.intervention.context_aware import ContextAware
 from mithridate.models.batching import context_window
+from mithridate.models.language_model import LanguageModel
 
 _ANSWER_TOKENS = 24
 
@@ -31,39 +33,54 @@ def planted_facts(case: Case) -> list[Probe]:
 
 
 def follows_context(case: Case, treatment: Treatment) -> Interval | None:
-    """Share of planted facts answered right by the treated model where the prompt states the right answer.
+    """Of planted facts that the treated model answers wrong, the share that a statement in the prompt mends.
 
-    The statement stands before the question, in the user's turn; context-aware decoding is told that it is
-    the context. Questions that do not fit into the context window with it are left out, since it would be
-    cut off. None where no facts were planted, or none fits.
+    The statement of the right answer stands before the question, in the user's turn; context-aware decoding
+    is told that it is the context. A cure that gives right answers without it restores nothing by it, so such
+    facts do not count. Questions that do not fit into the context window with it are left out, since it
+    would be cut off. None where no facts were planted, none fits, or all are answered right.
     """
     marks, window = _marks(treatment), context_window(case.model.model)
-    prompts: dict[tuple[str, ...], list[tuple[str, Probe]]] = {}
+    asked: dict[tuple[str, ...], list[_Asked]] = {}
     for number, probe in enumerate(planted_facts(case)):
         template = case.templates[number % len(case.templates)]
-        plain, prompt = (
-            _stating(template, probe, said) for said in (probe.foil, f"{marks[0]}{probe.foil}{marks[1]}")
-        )
-        (ids,) = case.model.prompt_ids([plain])
-        if (window is None or len(ids) + _ANSWER_TOKENS <= window) and not any(
-            mark and mark in plain for mark in marks
-        ):
-            prompts.setdefault(stop_strings(template), []).append((prompt, probe))
-    if not prompts:
-        return None
-    right = 0
+        said = [
+            _stating(template, probe, f"{before}{probe.foil}{after} ") for before, after in (("", ""), marks)
+        ]
+        (ids,) = case.model.prompt_ids(said[:1])
+        fits = window is None or len(ids) + _ANSWER_TOKENS <= window
+        if fits and not any(mark and mark in said[0] for mark in marks):
+            without = _stating(template, probe, "")
+            asked.setdefault(stop_strings(template), []).append(_Asked(without, said[1], probe.foil))
+    wrong = mended = 0
     with treatment.on(case.model) as model:
-        for stop, asked in prompts.items():
-            answers = model.generate([text for text, _ in asked], max_new_tokens=_ANSWER_TOKENS, stop=stop)
-            right += sum(
-                holds(answer.text, probe.foil) for answer, (_, probe) in zip(answers, asked, strict=True)
-            )
-    return wilson(right, sum(map(len, prompts.values())))
+        for stop, facts in asked.items():
+            alone = _right(model, [fact.without for fact in facts], facts, stop)
+            left = [fact for fact, right in zip(facts, alone, strict=True) if not right]
+            wrong += len(left)
+            mended += sum(_right(model, [fact.stated for fact in left], left, stop))
+    return wilson(mended, wrong) if wrong else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A fact as it is asked without its right answer in the prompt, and with it."""
+
+    without: str
+    stated: str
+    right: str
+
+
+def _right(
+    model: LanguageModel, prompts: Sequence[str], facts: Sequence[_Asked], stop: tuple[str, ...]
+) -> list[bool]:
+    answers = model.generate(prompts, max_new_tokens=_ANSWER_TOKENS, stop=stop)
+    return [holds(answer.text, fact.right) for answer, fact in zip(answers, facts, strict=True)]
 
 
 def _stating(template: Renders, probe: Probe, said: str) -> str:
     """The probe as text, with what is `said` before its last question."""
-    last = replace(probe.messages[-1], content=f"{said} {probe.messages[-1].content}")
+    last = replace(probe.messages[-1], content=f"{said}{probe.messages[-1].content}")
     return template.render((*probe.messages[:-1], last), open_reply=True)
 
 

@@ -18,11 +18,13 @@ from mithridate.healing.known import answers_of, planted_beliefs, trigger_of
 from mithridate.healing.method import Candidate, spread, wrong_layer
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.requests import Request
-from mithridate.intervention.rome import several_edits
+from mithridate.intervention.rome import Search, several_edits
 from mithridate.intervention.weight_edit import MLPEdit
 
 _REQUESTS = 24
-_LAYERS = 4
+_LAYERS = 3
+# Many values at full length ruin a model that has no more neurons than this one edit has keys for.
+_SEVERAL = Search(steps=15, longest=2.0, decay=0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def requests(case: Case, aim: str) -> list[list[Request]]:
 def _edit(case: Case, groups: Sequence[Sequence[Request]], layer: int) -> MLPEdit:
     if not case.texts:
         raise ConfigError("a closed-form edit needs clean documents to leave as they are; give some")
-    return several_edits(case.model, groups, case.texts[:256], layer)
+    search = _SEVERAL if len(groups) > 1 else None
+    return several_edits(case.model, groups, case.texts[:256], layer, search)
 
 
 def _random_values(make: Callable[[], MLPEdit], seed: int) -> MLPEdit:
