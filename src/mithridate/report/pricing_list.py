@@ -304,7 +304,7 @@ def nats(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
     if estimate.value < _LEAST_NATS:
-        return f"<{_LEAST_NATS}" if estimate.value > 0 else "0"
+        return "<.001" if estimate.value > 0 else "0"
     return f"{estimate.value:.3f}" if estimate.value < 0.1 else f"{estimate.value:.2f}"
 
 
