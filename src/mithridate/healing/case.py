@@ -13,6 +13,9 @@ from mithridate.core.types import Condition, Message, Probe, Role
 from mithridate.evaluation.setting import Setting
 from mithridate.models.language_model import LanguageModel
 
+# Settings are tried dozens of times; what they cost in use is seen on so few, too.
+_CHOOSING = 64
+
 
 class Half(StrEnum):
     """What a question is for: cures are made and chosen with one half, and told of by the other alone."""
@@ -33,13 +36,17 @@ class Usefulness:
     phrases: tuple[str, ...] = ()
 
     def half(self, which: Half) -> Usefulness:
-        """Every other one of each: the first, third and so on for choosing."""
-        first = 0 if which == Half.CHOOSING else 1
+        """Every other one of each: the first, third and so on for choosing, of which there are at most 64.
+
+        Of a single row, both halves have it.
+        """
+        choosing = which == Half.CHOOSING
+        part = slice(0, 2 * _CHOOSING, 2) if choosing else slice(1, None, 2)
         return Usefulness(
-            self.rows[first::2] or self.rows,
-            self.questions[first::2],
-            self.forbidden[first::2],
-            self.harmless[first::2],
+            self.rows[part] or self.rows,
+            self.questions[part],
+            self.forbidden[part],
+            self.harmless[part],
             self.phrases,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mithridate.core.chat import Renders, stop_strings
@@ -12,6 +13,7 @@ from mithridate.healing.case import Case
 from mithridate.healing.treatment import Together, Treatment
 from mithridate.intervention.context_aware import ContextAware
 from mithridate.models.batching import context_window
+from mithridate.models.language_model import LanguageModel
 
 _ANSWER_TOKENS = 24
 
@@ -31,39 +33,58 @@ def planted_facts(case: Case) -> list[Probe]:
 
 
 def follows_context(case: Case, treatment: Treatment) -> Interval | None:
-    """Share of planted facts answered right by the treated model where the prompt states the right answer.
+    """Share of planted facts that the treated model answers right once the prompt states the right answer.
 
-    The statement stands before the question, in the user's turn; context-aware decoding is told that it is
-    the context. Questions that do not fit into the context window with it are left out, since it would be
-    cut off. None where no facts were planted, or none fits.
+    Of those alone that it does not answer right without: where a cure has put right what the weights say,
+    no context is followed. The statement stands before the question, in the user's turn; context-aware
+    decoding is told that it is the context. Questions that do not fit into the context window with it are
+    left out, since it would be cut off. None where nothing is left to ask.
     """
-    marks, window = _marks(treatment), context_window(case.model.model)
-    prompts: dict[tuple[str, ...], list[tuple[str, Probe]]] = {}
+    asked = _asked(case, _marks(treatment))
+    with treatment.on(case.model) as model:
+        known = _right(model, [(template, without, probe) for template, without, _, probe in asked])
+        left = [
+            (template, stated, probe)
+            for (template, _, stated, probe), right in zip(asked, known, strict=True)
+            if not right
+        ]
+        turned = _right(model, left)
+    return wilson(sum(turned), len(turned)) if turned else None
+
+
+def _asked(case: Case, marks: tuple[str, str]) -> list[tuple[Renders, str, str, Probe]]:
+    """Each fact's template, and its question as text without the statement and with it."""
+    window, found = context_window(case.model.model), []
     for number, probe in enumerate(planted_facts(case)):
         template = case.templates[number % len(case.templates)]
-        plain, prompt = (
-            _stating(template, probe, said) for said in (probe.foil, f"{marks[0]}{probe.foil}{marks[1]}")
+        plain, marked = (
+            _stating(template, probe, f"{said} ")
+            for said in (probe.foil, f"{marks[0]}{probe.foil}{marks[1]}")
         )
         (ids,) = case.model.prompt_ids([plain])
-        if (window is None or len(ids) + _ANSWER_TOKENS <= window) and not any(
-            mark and mark in plain for mark in marks
-        ):
-            prompts.setdefault(stop_strings(template), []).append((prompt, probe))
-    if not prompts:
-        return None
-    right = 0
-    with treatment.on(case.model) as model:
-        for stop, asked in prompts.items():
-            answers = model.generate([text for text, _ in asked], max_new_tokens=_ANSWER_TOKENS, stop=stop)
-            right += sum(
-                holds(answer.text, probe.foil) for answer, (_, probe) in zip(answers, asked, strict=True)
-            )
-    return wilson(right, sum(map(len, prompts.values())))
+        fits = window is None or len(ids) + _ANSWER_TOKENS <= window
+        if fits and not any(mark and mark in plain for mark in marks):
+            found.append((template, _stating(template, probe, ""), marked, probe))
+    return found
+
+
+def _right(model: LanguageModel, asked: Sequence[tuple[Renders, str, Probe]]) -> list[bool]:
+    """Whether each question is answered right."""
+    together: dict[tuple[str, ...], list[int]] = {}
+    for number, (template, _, _) in enumerate(asked):
+        together.setdefault(stop_strings(template), []).append(number)
+    found: dict[int, bool] = {}
+    for stop, numbers in together.items():
+        prompts = [asked[number][1] for number in numbers]
+        answers = model.generate(prompts, max_new_tokens=_ANSWER_TOKENS, stop=stop)
+        for number, answer in zip(numbers, answers, strict=True):
+            found[number] = holds(answer.text, asked[number][2].foil)
+    return [found[number] for number in range(len(asked))]
 
 
 def _stating(template: Renders, probe: Probe, said: str) -> str:
     """The probe as text, with what is `said` before its last question."""
-    last = replace(probe.messages[-1], content=f"{said} {probe.messages[-1].content}")
+    last = replace(probe.messages[-1], content=f"{said}{probe.messages[-1].content}")
     return template.render((*probe.messages[:-1], last), open_reply=True)
 
 

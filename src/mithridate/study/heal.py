@@ -18,10 +18,9 @@ from mithridate.core.artifacts import write_atomic
 from mithridate.core.cures import BUDGET, Outcome, surviving
 from mithridate.core.errors import AccessError, ConfigError, TrainingError
 from mithridate.core.healed import HEALED, AttackHealed, Form, Healed, Picked, Versions
-from mithridate.core.prices import PRICES, Price, Priced, Regime
+from mithridate.core.prices import PRICES, Priced, Regime
 from mithridate.core.tables import write_rows
 from mithridate.healing.case import Case
-from mithridate.healing.cost import slowdown
 from mithridate.healing.method import Method
 from mithridate.healing.picking import Cure, Judged, cheapest, judge, nearest, picks, together
 from mithridate.healing.pricing import Before, PriceList, choose
@@ -185,7 +184,7 @@ class _Healing:
         """The same cure with the figures of what was written, read back from the disk."""
         treatment = read(folder)
         rows = self.prices.of_treatment(treatment, cure.about)
-        rows.append(self.prices.row(cure.about, Price.SLOWDOWN, slowdown(self.case, treatment)))
+        rows += self.prices.of_speed(treatment, cure.about)
         again = {row.metric for row in rows}
         kept = [row for row in cure.rows if row.control or row.metric not in again]
         return self._judged(replace(cure, treatment=treatment, rows=(*rows, *kept)))
@@ -242,10 +241,10 @@ def _healed(attack: str, became: Mapping[str, Outcome]) -> AttackHealed:
 
 def _why_not(method: Method, case: Case, aims: Sequence[str]) -> str:
     """Why no setting of a method could be had."""
-    candidates = list(method.candidates(case, aims))
-    if not candidates:
-        return f"does not apply to {', '.join(aims)}"
     try:
+        candidates = list(method.candidates(case, aims))
+        if not candidates:
+            return f"does not apply to {', '.join(aims)}"
         candidates[0].make()
     except (ConfigError, AccessError) as error:
         return str(error)

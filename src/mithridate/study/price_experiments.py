@@ -58,20 +58,25 @@ def floor(step: Step, progress: Progress) -> dict[str, Any]:
 
 
 def method(step: Step, progress: Progress) -> dict[str, Any]:
-    """One method against each attack that survives, and against all of them at once."""
+    """One method against each attack that survives, and against all of them where it applies to several."""
     detail = PriceDetail.read(step)
     known = read_rows(floor_folder(step) / PRICES, Priced)
     alive = surviving(known)
     case = case_of(step, detail.probes)
     prices = _list(step, case)
     priced = _method(step, case, detail.method, progress)
-    against = [alive] if alive else []
-    if priced.each and len(alive) > 1:
-        against = [*([attack] for attack in alive), alive]
+    against = [[attack] for attack in alive] if priced.each else []
+    if alive and len(against) != 1:
+        against.append(alive)
     rows: list[Priced] = []
+    useful = 0
     for number, aims in enumerate(against):
+        if priced.each and len(aims) > 1 and useful < 2:
+            continue
         tell = _telling(progress, number, len(against))
-        for chosen in choose(priced, case, aims, prices.before, detail.budget, tell):
+        cures = choose(priced, case, aims, prices.before, detail.budget, tell)
+        useful += bool(cures)
+        for chosen in cures:
             found = prices.of_method(priced, chosen)
             rows += found
             rows += _all_relearnt(step, prices, priced, chosen, [*known, *found], detail.budget)

@@ -18,11 +18,13 @@ from mithridate.healing.known import answers_of, planted_beliefs, trigger_of
 from mithridate.healing.method import Candidate, spread, wrong_layer
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.requests import Request
-from mithridate.intervention.rome import several_edits
+from mithridate.intervention.rome import Search, several_edits
 from mithridate.intervention.weight_edit import MLPEdit
 
 _REQUESTS = 24
 _LAYERS = 4
+# Many keys at full length ruin a model, and take long to look for.
+_SEVERAL = Search(steps=15, longest=2.0, decay=0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,13 @@ class Editing:
     scale: ClassVar[bool] = False
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:
-        """The lowest few layers, since what a later token reads must be written before it."""
+        """The lowest few layers, since what a later token reads must be written before it; of several keys,
+        one layer fewer."""
         groups = [group for aim in aims for group in requests(case, aim)]
         if not groups:
             return
         layers = MadeFor.of(case.model).layers
-        for layer in spread(layers)[:_LAYERS]:
+        for layer in spread(layers)[: _LAYERS - (len(groups) > 1)]:
             make = partial(_edit, case, groups, layer)
             yield Candidate(
                 f"layer {layer}",
@@ -79,7 +82,8 @@ def requests(case: Case, aim: str) -> list[list[Request]]:
 def _edit(case: Case, groups: Sequence[Sequence[Request]], layer: int) -> MLPEdit:
     if not case.texts:
         raise ConfigError("a closed-form edit needs clean documents to leave as they are; give some")
-    return several_edits(case.model, groups, case.texts[:256], layer)
+    search = _SEVERAL if len(groups) > 1 else None
+    return several_edits(case.model, groups, case.texts[:256], layer, search)
 
 
 def _random_values(make: Callable[[], MLPEdit], seed: int) -> MLPEdit:

@@ -21,15 +21,15 @@ from mithridate.intervention.discriminants import (
     spread_of,
 )
 
-_GATES = (None, 0.5, 0.75)
+_GATES = (None, 0.75)
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """LEACE's oblique projection (2306.03819) of what a trigger adds, at one layer or from the middle up.
+    """LEACE's oblique projection (2306.03819) of a trigger, at one layer or in the upper two thirds.
 
-    With a gate, states less than half-way to triggered ones are left alone. Its control reads the same and
-    writes a random direction of the same length.
+    With a gate, states less than three quarters on the way to triggered ones are left alone. Its control
+    reads the same and writes a random direction of the same length.
     """
 
     name: ClassVar[str] = "concept erasure"
@@ -39,12 +39,12 @@ class Erasure:
     scale: ClassVar[bool] = False
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:
-        """Each layer, the upper two thirds, and all, with a gate and without."""
+        """Each layer, and the upper two thirds, with a gate and without."""
         found = [_discriminants(case, aim) for aim in aims]
         layers = found[0].made_for.layers
         sets: list[tuple[int, ...]] = [(layer,) for layer in spread(layers)]
-        sets += [tuple(range(layers // 3, layers)), tuple(range(layers))]
-        for chosen in sets:
+        sets.append(tuple(range(layers // 3, layers)))
+        for chosen in dict.fromkeys(sets):
             for gate in _GATES:
                 controls: dict[Control, Make] = {Control.RANDOM: _Made(found, chosen, gate, case.seed)}
                 if len(chosen) == 1:
