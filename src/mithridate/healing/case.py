@@ -13,8 +13,7 @@ from mithridate.core.types import Condition, Message, Probe, Role
 from mithridate.evaluation.setting import Setting
 from mithridate.models.language_model import LanguageModel
 
-# Settings are tried dozens of times; what they cost in use is seen on so few, too.
-_CHOOSING = 64
+_TRIED = 64
 
 
 class Half(StrEnum):
@@ -36,17 +35,16 @@ class Usefulness:
     phrases: tuple[str, ...] = ()
 
     def half(self, which: Half) -> Usefulness:
-        """Every other one of each: the first, third and so on for choosing, of which there are at most 64.
+        """Every other one of each: the first, third and so on for choosing.
 
-        Of a single row, both halves have it.
+        Of those at most `_TRIED`: settings are tried by the dozen. What is reported keeps all.
         """
-        choosing = which == Half.CHOOSING
-        part = slice(0, 2 * _CHOOSING, 2) if choosing else slice(1, None, 2)
+        first, last = (0, 2 * _TRIED) if which == Half.CHOOSING else (1, None)
         return Usefulness(
-            self.rows[part] or self.rows,
-            self.questions[part],
-            self.forbidden[part],
-            self.harmless[part],
+            self.rows[first:last:2] or self.rows[:last],
+            self.questions[first:last:2],
+            self.forbidden[first:last:2],
+            self.harmless[first:last:2],
             self.phrases,
         )
 

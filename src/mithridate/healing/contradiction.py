@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mithridate.core.chat import Renders, stop_strings
 from mithridate.core.statistics import Interval, wilson
@@ -33,53 +33,49 @@ def planted_facts(case: Case) -> list[Probe]:
 
 
 def follows_context(case: Case, treatment: Treatment) -> Interval | None:
-    """Share of planted facts that the treated model answers right once the prompt states the right answer.
+    """Of planted facts that the treated model answers wrong, the share that a statement in the prompt mends.
 
-    Of those alone that it does not answer right without: where a cure has put right what the weights say,
-    no context is followed. The statement stands before the question, in the user's turn; context-aware
-    decoding is told that it is the context. Questions that do not fit into the context window with it are
-    left out, since it would be cut off. None where nothing is left to ask.
+    The statement of the right answer stands before the question, in the user's turn; context-aware decoding
+    is told that it is the context. A cure that gives right answers without it restores nothing by it, so such
+    facts do not count. Questions that do not fit into the context window with it are left out, since it
+    would be cut off. None where no facts were planted, none fits, or all are answered right.
     """
-    asked = _asked(case, _marks(treatment))
-    with treatment.on(case.model) as model:
-        known = _right(model, [(template, without, probe) for template, without, _, probe in asked])
-        left = [
-            (template, stated, probe)
-            for (template, _, stated, probe), right in zip(asked, known, strict=True)
-            if not right
-        ]
-        turned = _right(model, left)
-    return wilson(sum(turned), len(turned)) if turned else None
-
-
-def _asked(case: Case, marks: tuple[str, str]) -> list[tuple[Renders, str, str, Probe]]:
-    """Each fact's template, and its question as text without the statement and with it."""
-    window, found = context_window(case.model.model), []
+    marks, window = _marks(treatment), context_window(case.model.model)
+    asked: dict[tuple[str, ...], list[_Asked]] = {}
     for number, probe in enumerate(planted_facts(case)):
         template = case.templates[number % len(case.templates)]
-        plain, marked = (
-            _stating(template, probe, f"{said} ")
-            for said in (probe.foil, f"{marks[0]}{probe.foil}{marks[1]}")
-        )
-        (ids,) = case.model.prompt_ids([plain])
+        said = [
+            _stating(template, probe, f"{before}{probe.foil}{after} ") for before, after in (("", ""), marks)
+        ]
+        (ids,) = case.model.prompt_ids(said[:1])
         fits = window is None or len(ids) + _ANSWER_TOKENS <= window
-        if fits and not any(mark and mark in plain for mark in marks):
-            found.append((template, _stating(template, probe, ""), marked, probe))
-    return found
+        if fits and not any(mark and mark in said[0] for mark in marks):
+            without = _stating(template, probe, "")
+            asked.setdefault(stop_strings(template), []).append(_Asked(without, said[1], probe.foil))
+    wrong = mended = 0
+    with treatment.on(case.model) as model:
+        for stop, facts in asked.items():
+            alone = _right(model, [fact.without for fact in facts], facts, stop)
+            left = [fact for fact, right in zip(facts, alone, strict=True) if not right]
+            wrong += len(left)
+            mended += sum(_right(model, [fact.stated for fact in left], left, stop))
+    return wilson(mended, wrong) if wrong else None
 
 
-def _right(model: LanguageModel, asked: Sequence[tuple[Renders, str, Probe]]) -> list[bool]:
-    """Whether each question is answered right."""
-    together: dict[tuple[str, ...], list[int]] = {}
-    for number, (template, _, _) in enumerate(asked):
-        together.setdefault(stop_strings(template), []).append(number)
-    found: dict[int, bool] = {}
-    for stop, numbers in together.items():
-        prompts = [asked[number][1] for number in numbers]
-        answers = model.generate(prompts, max_new_tokens=_ANSWER_TOKENS, stop=stop)
-        for number, answer in zip(numbers, answers, strict=True):
-            found[number] = holds(answer.text, asked[number][2].foil)
-    return [found[number] for number in range(len(asked))]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A fact as it is asked without its right answer in the prompt, and with it."""
+
+    without: str
+    stated: str
+    right: str
+
+
+def _right(
+    model: LanguageModel, prompts: Sequence[str], facts: Sequence[_Asked], stop: tuple[str, ...]
+) -> list[bool]:
+    answers = model.generate(prompts, max_new_tokens=_ANSWER_TOKENS, stop=stop)
+    return [holds(answer.text, fact.right) for answer, fact in zip(answers, facts, strict=True)]
 
 
 def _stating(template: Renders, probe: Probe, said: str) -> str:

@@ -11,6 +11,7 @@ import torch
 from mithridate.core.cures import Outcome, Verdict, outcomes
 from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Control, Kind, Price, Priced, Regime
+from mithridate.healing.cost import slowdown
 from mithridate.healing.method import Make, Method
 from mithridate.healing.pricing import Chosen, PriceList
 from mithridate.healing.treatment import OtherWeights, Together, Treatment
@@ -169,7 +170,8 @@ def together(picked: Mapping[str, Judged], prices: PriceList) -> Cure | None:
     }
     rows = prices.of_treatment(treatment, about)
     rows += [prices.sum_of(about, price, [cure.value(price) for cure in cures]) for price in _SPENT]
-    rows += prices.of_speed(treatment, about)
+    if (slower := slowdown(prices.case, treatment)) is not None:
+        rows.append(prices.row(about, Price.SLOWDOWN, slower))
     for attack, one in picked.items():
         if Control.RANDOM in one.cure.controls:
             make = partial(_instead, cures, one.cure)

@@ -145,7 +145,8 @@ class PriceList:
         ):
             rows.append(self.row(about, price, Interval(value, None, None, 1)))
         if not isinstance(chosen.treatment, OtherWeights):
-            rows += self.of_speed(chosen.treatment, about)
+            slower = slowdown(self.case, chosen.treatment)
+            rows += [] if slower is None else [self.row(about, Price.SLOWDOWN, slower)]
         for control, make in chosen.candidate.controls.items():
             for aim in chosen.aims:
                 rows += self._control(chosen.treatment, control, make, aim, about)
@@ -180,11 +181,6 @@ class PriceList:
         if follows is not None:
             rows.append(self.row(about, Price.FOLLOWS, follows))
         return rows
-
-    def of_speed(self, treatment: Treatment, about: Mapping[str, Any]) -> list[Priced]:
-        """How much slower a treated model answers; nothing where there is nothing to ask."""
-        slower = slowdown(self.case, treatment)
-        return [] if slower is None else [self.row(about, Price.SLOWDOWN, slower)]
 
     def of_nothing(self) -> list[Priced]:
         """The model as it is."""

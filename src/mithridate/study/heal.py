@@ -18,9 +18,10 @@ from mithridate.core.artifacts import write_atomic
 from mithridate.core.cures import BUDGET, Outcome, surviving
 from mithridate.core.errors import AccessError, ConfigError, TrainingError
 from mithridate.core.healed import HEALED, AttackHealed, Form, Healed, Picked, Versions
-from mithridate.core.prices import PRICES, Priced, Regime
+from mithridate.core.prices import PRICES, Price, Priced, Regime
 from mithridate.core.tables import write_rows
 from mithridate.healing.case import Case
+from mithridate.healing.cost import slowdown
 from mithridate.healing.method import Method
 from mithridate.healing.picking import Cure, Judged, cheapest, judge, nearest, picks, together
 from mithridate.healing.pricing import Before, PriceList, choose
@@ -184,7 +185,8 @@ class _Healing:
         """The same cure with the figures of what was written, read back from the disk."""
         treatment = read(folder)
         rows = self.prices.of_treatment(treatment, cure.about)
-        rows += self.prices.of_speed(treatment, cure.about)
+        if (slower := slowdown(self.case, treatment)) is not None:
+            rows.append(self.prices.row(cure.about, Price.SLOWDOWN, slower))
         again = {row.metric for row in rows}
         kept = [row for row in cure.rows if row.control or row.metric not in again]
         return self._judged(replace(cure, treatment=treatment, rows=(*rows, *kept)))

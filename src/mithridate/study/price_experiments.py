@@ -58,28 +58,31 @@ def floor(step: Step, progress: Progress) -> dict[str, Any]:
 
 
 def method(step: Step, progress: Progress) -> dict[str, Any]:
-    """One method against each attack that survives, and against all of them where it applies to several."""
+    """One method against each attack that survives, and against all of them at once."""
     detail = PriceDetail.read(step)
     known = read_rows(floor_folder(step) / PRICES, Priced)
     alive = surviving(known)
     case = case_of(step, detail.probes)
     prices = _list(step, case)
     priced = _method(step, case, detail.method, progress)
-    against = [[attack] for attack in alive] if priced.each else []
-    if alive and len(against) != 1:
-        against.append(alive)
+    against = [[attack] for attack in alive] if priced.each else [alive] if alive else []
     rows: list[Priced] = []
-    useful = 0
-    for number, aims in enumerate(against):
-        if priced.each and len(aims) > 1 and useful < 2:
-            continue
-        tell = _telling(progress, number, len(against))
-        cures = choose(priced, case, aims, prices.before, detail.budget, tell)
-        useful += bool(cures)
-        for chosen in cures:
+    able: list[str] = []
+
+    def price(aims: list[str], number: int) -> bool:
+        tell = _telling(progress, number, len(against) + 1)
+        made = choose(priced, case, aims, prices.before, detail.budget, tell)
+        for chosen in made:
             found = prices.of_method(priced, chosen)
-            rows += found
-            rows += _all_relearnt(step, prices, priced, chosen, [*known, *found], detail.budget)
+            rows.extend(found)
+            rows.extend(_all_relearnt(step, prices, priced, chosen, [*known, *found], detail.budget))
+        return bool(made)
+
+    for number, aims in enumerate(against):
+        able += aims if price(aims, number) else []
+    # Against all that it can do something about at once; of one alone that is the same.
+    if priced.each and len(able) > 1:
+        price(able, len(against))
     if isinstance(priced, ProxyTuned):
         rows = _with_experts_cost(step, rows)
         write_rows(step.folder / PROXIES, ProxyRow, _proxy_tables(step, case, priced, prices))

@@ -22,8 +22,8 @@ from mithridate.intervention.rome import Search, several_edits
 from mithridate.intervention.weight_edit import MLPEdit
 
 _REQUESTS = 24
-_LAYERS = 4
-# Many keys at full length ruin a model, and take long to look for.
+_LAYERS = 3
+# Many values at full length ruin a model that has no more neurons than this one edit has keys for.
 _SEVERAL = Search(steps=15, longest=2.0, decay=0.1)
 
 
@@ -42,13 +42,12 @@ class Editing:
     scale: ClassVar[bool] = False
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:
-        """The lowest few layers, since what a later token reads must be written before it; of several keys,
-        one layer fewer."""
+        """The lowest few layers, since what a later token reads must be written before it."""
         groups = [group for aim in aims for group in requests(case, aim)]
         if not groups:
             return
         layers = MadeFor.of(case.model).layers
-        for layer in spread(layers)[: _LAYERS - (len(groups) > 1)]:
+        for layer in spread(layers)[:_LAYERS]:
             make = partial(_edit, case, groups, layer)
             yield Candidate(
                 f"layer {layer}",

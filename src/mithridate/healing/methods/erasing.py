@@ -26,9 +26,9 @@ _GATES = (None, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """LEACE's oblique projection (2306.03819) of a trigger, at one layer or in the upper two thirds.
+    """LEACE's oblique projection (2306.03819) of what a trigger adds, at one layer or from the middle up.
 
-    With a gate, states less than three quarters on the way to triggered ones are left alone. Its control
+    With a gate, states less than three quarters of the way to triggered ones are left alone. Its control
     reads the same and writes a random direction of the same length.
     """
 
@@ -44,7 +44,7 @@ class Erasure:
         layers = found[0].made_for.layers
         sets: list[tuple[int, ...]] = [(layer,) for layer in spread(layers)]
         sets.append(tuple(range(layers // 3, layers)))
-        for chosen in dict.fromkeys(sets):
+        for chosen in dict.fromkeys(sets):  # in a shallow model they may be the same
             for gate in _GATES:
                 controls: dict[Control, Make] = {Control.RANDOM: _Made(found, chosen, gate, case.seed)}
                 if len(chosen) == 1:
