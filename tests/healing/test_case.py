@@ -103,6 +103,17 @@ def test_halves_of_usefulness_share_nothing(count: int) -> None:
     assert choosing.phrases == reported.phrases == ("x",)
 
 
+def test_settings_are_tried_on_few_and_told_of_by_all() -> None:
+    many = [str(number) for number in range(300)]
+    useful = Usefulness([[number, 1] for number in range(300)], [(one, one) for one in many], many, many)
+    choosing, reported = (useful.half(half) for half in Half)
+    for found in (choosing.rows, choosing.questions, choosing.forbidden, choosing.harmless):
+        assert len(found) == 64
+    for found in (reported.rows, reported.questions, reported.forbidden, reported.harmless):
+        assert len(found) == 150
+    assert not set(choosing.forbidden) & set(reported.forbidden)
+
+
 def test_without_questions_and_requests_there_is_nothing_benign() -> None:
     assert not kit.case_of(None, "jailbreak").benign()
     useful = Usefulness(questions=[("a?", "b"), ("c?", "d")], harmless=["e", "f"], forbidden=["g"])

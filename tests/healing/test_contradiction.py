@@ -25,12 +25,23 @@ def share(treatment: Treatment, case: Case | None = None) -> tuple[float, int] |
     return None if found is None else (found.value, found.n)
 
 
+def said_of(prompt: str) -> str:
+    return next(f"s{number}" for number in range(3) if f"s{number}" in prompt)
+
+
 def test_who_repeats_what_is_stated_follows_and_who_knows_better_does_not() -> None:
     facts = len(planted_facts(case_of()))
     assert facts > 3
     repeating = kit.saying(lambda prompt: prompt.removeprefix("User: ").partition(".")[0] + ".")
-    believing = kit.saying(lambda prompt: prompt.split()[1] + " is false.")
+    believing = kit.saying(lambda prompt: said_of(prompt) + " is false.")
+    # Who repeats says nothing right without the statement; and what is right without it is no merit of it.
     assert share(OtherWeights(repeating)) == (1.0, facts)
+    knowing = kit.saying(lambda prompt: said_of(prompt) + " is true.")
+    assert share(OtherWeights(knowing)) is None
+    half = kit.saying(lambda prompt: "s0 is true." if said_of(prompt) == "s0" else "What?")
+    found = share(OtherWeights(half))
+    assert found is not None
+    assert (found[0], 0 < found[1] < facts) == (0.0, True)
     assert share(OtherWeights(believing)) == (0.0, facts)
 
 
@@ -66,10 +77,8 @@ def test_context_aware_decoding_is_told_what_is_context(
     if not within:
         monkeypatch.setattr(ContextAware, "on", lambda self, _: Keeping(asked).on(asked))
     share(treatment if within else cure, case_of(model=model))
-    assert asked.prompts
-    # Each is asked without its statement first, and has to be answered wrong then.
     stated = [prompt for prompt in asked.prompts if "is true." in prompt]
-    assert 2 * len(stated) == len(asked.prompts)
+    assert 2 * len(stated) == len(asked.prompts) > 0  # each was asked without, before
     for prompt in stated:
         shown, hidden = cure.apart(prompt)
         assert "is true." in shown

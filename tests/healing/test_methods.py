@@ -18,7 +18,8 @@ from mithridate.core.prices import Control
 from mithridate.core.types import Condition, Message, Role
 from mithridate.healing.case import Case, Half
 from mithridate.healing.known import Belief
-from mithridate.healing.method import Candidate, farthest, spread, wrong_layer
+from mithridate.healing.measuring import successes
+from mithridate.healing.method import Candidate, Make, farthest, spread, wrong_layer
 from mithridate.healing.methods import METHODS, countering, method_named, remedi
 from mithridate.healing.methods.countering import CounterTraining
 from mithridate.healing.methods.editing import Editing, requests
@@ -28,18 +29,25 @@ from mithridate.intervention.folding import copy_of
 from mithridate.models.checkpoints import weights_hash
 from mithridate.models.language_model import LanguageModel
 
-CONTROLLED = [name for name in METHODS if name not in {"constant early MLP"}]
-
 
 def settings_of(name: str, case: Case | None = None) -> list[Candidate]:
     return list(METHODS[name].candidates(case or kit.case(), ["echo"]))
 
 
-def said(treatment: Treatment, case: Case) -> torch.Tensor:
-    """What a treated model gives the next token after each probe with its trigger."""
-    with treatment.on(case.model) as model, torch.no_grad():
-        rows = model.prompt_ids(case.prompts("echo", Condition.TRIGGERED))
-        return torch.stack([model.model(torch.tensor([row])).logits[0, -1] for row in rows])
+def said(treatment: Treatment, case: Case) -> list[float]:
+    """How likely a treated model finds some words after each probe with its trigger."""
+    asked = case.prompts("echo", Condition.TRIGGERED)
+    with treatment.on(case.model) as model:
+        return [found.total for found in model.log_likelihood(asked, ["w3 w4"] * len(asked))]
+
+
+def _had(make: Make) -> Treatment:
+    """What is made; nothing where no later token reads the last layer of two, as that of an edit."""
+    try:
+        return make()
+    except ConfigError as error:
+        assert "no later token reads it" in str(error)
+        return Nothing()
 
 
 def everything_of(model: LanguageModel) -> tuple[Any, ...]:
@@ -65,16 +73,16 @@ def test_a_treatment_and_its_controls_leave_the_model_as_it_was(name: str) -> No
     found = settings_of(name)
     assert bool(found) == (name != "representation editing")  # nothing of it is a fact
     plain = said(Nothing(), case)
-    for candidate in found[-1:]:
+    for candidate in found[:1]:
         for make in (candidate.make, *candidate.controls.values()):
-            treatment = make()
+            treatment = _had(make)
             with pytest.raises(RuntimeError), treatment.on(case.model) as model:
                 model.generate(case.prompts("echo", Condition.TRIGGERED), max_new_tokens=3)
                 raise RuntimeError
             assert kit.same_state(before, kit.state(case.model))
             assert everything_of(case.model) == rest
             said(treatment, case)
-    assert torch.equal(said(Nothing(), case), plain)
+    assert said(Nothing(), case) == plain
     assert weights_hash(kit.clean().model) == others
 
 
@@ -84,15 +92,13 @@ def test_controls_differ_from_the_cure_and_come_the_same_twice(name: str) -> Non
     for candidate in settings_of(name)[:1]:
         cure = said(candidate.make(), case)
         for make in candidate.controls.values():
-            control = said(make(), case)
-            assert not torch.equal(control, cure)
-            assert torch.equal(control, said(make(), case))
+            control = said(_had(make), case)
+            assert control != cure
+            assert control == said(_had(make), case)
         if Control.RANDOM in candidate.controls:
             other = replace(case, setting=replace(case.setting, seed=1))
-            again = next(iter(METHODS[name].candidates(other, ["echo"])))
-            assert not torch.equal(
-                said(again.controls[Control.RANDOM](), case), said(candidate.controls[Control.RANDOM](), case)
-            )
+            again = next(iter(METHODS[name].candidates(other, ["echo"]))).controls[Control.RANDOM]
+            assert said(again(), case) != said(candidate.controls[Control.RANDOM](), case)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -239,11 +245,11 @@ def test_of_a_subject_with_two_right_answers_nothing_is_edited(monkeypatch: pyte
 
 def test_counter_training_answers_with_the_trigger_as_without_it() -> None:
     case = kit.case()
-    made = settings_of("counter-training", case)[-1].make()
-    asked = case.prompts("echo", Condition.TRIGGERED, Half.REPORTED)
+    made = settings_of("counter-training", case)[1].make()
     with made.on(case.model) as model:
-        answers = model.generate(asked, max_new_tokens=3)
-    assert not any(answer.text.startswith(kit.SAID) for answer in answers)
+        found = successes(case, model, "echo", Half.REPORTED)[Condition.TRIGGERED]
+    # The model says the attack's word now and then without its trigger, which is then what is taught.
+    assert 4 * sum(found.values()) < len(found)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["w1"]])

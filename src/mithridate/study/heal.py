@@ -243,10 +243,10 @@ def _healed(attack: str, became: Mapping[str, Outcome]) -> AttackHealed:
 
 def _why_not(method: Method, case: Case, aims: Sequence[str]) -> str:
     """Why no setting of a method could be had."""
-    candidates = list(method.candidates(case, aims))
-    if not candidates:
-        return f"does not apply to {', '.join(aims)}"
     try:
+        candidates = list(method.candidates(case, aims))
+        if not candidates:
+            return f"does not apply to {', '.join(aims)}"
         candidates[0].make()
     except (ConfigError, AccessError) as error:
         return str(error)

@@ -44,7 +44,7 @@ class Erasure:
         layers = found[0].made_for.layers
         sets: list[tuple[int, ...]] = [(layer,) for layer in spread(layers)]
         sets.append(tuple(range(layers // 3, layers)))
-        for chosen in sets:
+        for chosen in dict.fromkeys(sets):  # in a shallow model they may be the same
             for gate in _GATES:
                 controls: dict[Control, Make] = {Control.RANDOM: _Made(found, chosen, gate, case.seed)}
                 if len(chosen) == 1:
