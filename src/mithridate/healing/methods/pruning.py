@@ -28,7 +28,7 @@ class ContrastedNeurons:
 
     name: ClassVar[str] = "neurons that the trigger moves"
     regime: ClassVar[Regime] = Regime.KNOWN
-    kind: ClassVar[Kind] = Kind.REPRESENTATIONS
+    kind: ClassVar[Kind] = Kind.WEIGHTS
     each: ClassVar[bool] = True
     scale: ClassVar[bool] = False
 
@@ -52,7 +52,7 @@ class DormantNeurons:
 
     name: ClassVar[str] = "dormant neurons"
     regime: ClassVar[Regime] = Regime.UNKNOWN
-    kind: ClassVar[Kind] = Kind.REPRESENTATIONS
+    kind: ClassVar[Kind] = Kind.WEIGHTS
     each: ClassVar[bool] = False
     scale: ClassVar[bool] = False
 
@@ -74,7 +74,7 @@ class ConstantMLP:
 
     name: ClassVar[str] = "constant early MLP"
     regime: ClassVar[Regime] = Regime.UNKNOWN
-    kind: ClassVar[Kind] = Kind.REPRESENTATIONS
+    kind: ClassVar[Kind] = Kind.WEIGHTS
     each: ClassVar[bool] = False
     scale: ClassVar[bool] = False
 
