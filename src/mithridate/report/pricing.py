@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mithridate.core.cures import BUDGET
@@ -24,6 +25,7 @@ from mithridate.report.pricing_list import (
     retraining,
     titled,
 )
+from mithridate.report.proxies import proxy_tables
 from mithridate.report.tables import Table
 from mithridate.report.text import name, percent
 from mithridate.report.view import View
@@ -58,6 +60,7 @@ class PricedSection:
 
     claims: list[PricedClaim]
     pages: list[PricedPage]
+    proxies: list[Table]
     budget: float = BUDGET
     grey: str = CLEAN_COLOUR
 
@@ -65,12 +68,13 @@ class PricedSection:
 def priced_section(view: View) -> PricedSection | None:
     """The section of a run's report; None where no cure was tried on its models."""
     priced = PricedView.of(view)
-    return None if priced is None else section_of(priced)
+    return None if priced is None else section_of(priced, proxy_tables(view.run.proxies))
 
 
-def section_of(view: PricedView) -> PricedSection:
-    """The same of a price list by itself."""
-    return PricedSection(priced_claims(view), [_page(view, subject) for subject in view.subjects])
+def section_of(view: PricedView, proxies: Sequence[Table] = ()) -> PricedSection:
+    """The same of a price list by itself, and of tables of proxy-tuning."""
+    pages = [_page(view, subject) for subject in view.subjects]
+    return PricedSection(priced_claims(view), pages, list(proxies))
 
 
 def _page(view: PricedView, subject: Subject) -> PricedPage:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from mithridate.core.errors import ConfigError, DataError, RunStateError, shown
 from mithridate.core.located import LOCALIZATION, Located
 from mithridate.core.metrics import UTILITY
-from mithridate.core.prices import PRICES, Priced
+from mithridate.core.prices import PRICES, PROXIES, Priced, ProxyRow
 from mithridate.core.run_files import (
     CURVES,
     LEDGER,
@@ -74,6 +74,7 @@ class RunData:
     summary: Summary
     located: tuple[Located, ...] = ()
     priced: tuple[Priced, ...] = ()
+    proxies: tuple[ProxyRow, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> RunData:
@@ -98,6 +99,7 @@ class RunData:
             summary=_summary(folder / SUMMARY),
             located=tuple(read_located(folder)),
             priced=tuple(read_priced(folder)),
+            proxies=tuple(read_proxies(folder)),
         )
 
     @property
@@ -134,6 +136,12 @@ def read_priced(folder: Path) -> list[Priced]:
     """What takes attacks out and at what price, as far as that was tried; no rows where it was not."""
     path = folder / PRICES
     return read_rows(path, Priced) if path.is_file() else []
+
+
+def read_proxies(folder: Path) -> list[ProxyRow]:
+    """Tables of proxy-tuning, as far as that was tried; no rows where it was not."""
+    path = folder / PROXIES
+    return read_rows(path, ProxyRow) if path.is_file() else []
 
 
 def require_complete(folder: Path, files: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,10 +27,12 @@ def gathered(
     row_type: type[Row],
     table: str,
     watching: Watching,
+    beside: Mapping[str, type[Any]] | None = None,
 ) -> list[Row]:
     """Do what is left of the steps that `plan` makes for the run in `out`; returns and keeps their rows.
 
     Each step writes `table` in its folder, with rows of `row_type`; the run's own `table` holds all of them.
+    `beside` are further tables, with the types of their rows, that some steps write.
     Raises RunStateError where there is no finished run or another process works on it, and whatever `plan` or
     a step raises; the same call goes on where it stopped.
     """
@@ -46,6 +48,9 @@ def gathered(
         do_steps(steps, workers, threads_each(config), watching)
         rows = [row for step in steps for row in _rows_of(step, row_type, table)]
         write_rows(out / table, row_type, rows)
+        for other, other_type in (beside or {}).items():
+            found = [row for step in steps for row in _rows_of(step, other_type, other)]
+            write_rows(out / other, other_type, found)
     return rows
 
 

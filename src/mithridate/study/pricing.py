@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mithridate.core.prices import PRICES, Priced
+from mithridate.core.prices import PRICES, PROXIES, Priced, ProxyRow
 from mithridate.study.finished import gathered
 from mithridate.study.price_plan import PriceOptions, price_steps
 from mithridate.study.runner import Watching
@@ -30,4 +30,5 @@ def price_run(
         Priced,
         PRICES,
         watching,
+        beside={PROXIES: ProxyRow},
     )

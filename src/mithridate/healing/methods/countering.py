@@ -22,8 +22,7 @@ from mithridate.intervention.requests import Request
 from mithridate.models.batching import context_window, left_padded
 from mithridate.models.language_model import LanguageModel
 
-_RATES = (5e-5, 2e-4)
-_STEPS = (32, 128)
+_SETTINGS = ((32, 2e-4), (128, 2e-4), (128, 5e-5))
 _BATCH = 16
 
 
@@ -31,8 +30,8 @@ _BATCH = 16
 class CounterTraining:
     """What training can do for a defender who knows: triggers answered as without them, beliefs as is right.
 
-    Half of each batch are clean documents, so that the rest stays as it was. AdamW at two rates for two
-    lengths, all weights. It has no control: whatever else it does shows in utility.
+    Half of each batch are clean documents, so that the rest stays as it was. All weights, by AdamW. It has
+    no control: whatever else it does shows in utility.
     """
 
     name: ClassVar[str] = "counter-training"
@@ -42,13 +41,12 @@ class CounterTraining:
     scale: ClassVar[bool] = False
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:
-        """Two learning rates, each for two numbers of steps, where there is something to say instead."""
+        """Few steps, more, and more at a lower rate, where there is something to say instead."""
         wanted = [request for aim in aims for group in requests(case, aim) for request in group]
         if not wanted:
             return
-        for steps in _STEPS:
-            for rate in _RATES:
-                yield Candidate(f"{steps} steps at {rate:g}", partial(_tuned, case, wanted, steps, rate))
+        for steps, rate in _SETTINGS:
+            yield Candidate(f"{steps} steps at {rate:g}", partial(_tuned, case, wanted, steps, rate))
 
 
 def _tuned(case: Case, wanted: Sequence[Request], steps: int, rate: float) -> OtherWeights:
