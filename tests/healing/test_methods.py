@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mithridate.core.chat import template
 from mithridate.core.errors import ConfigError, UnknownNameError
-from mithridate.core.prices import Control
+from mithridate.core.prices import Control, Price
 from mithridate.core.types import Condition, Message, Role
 from mithridate.healing.case import Case, Half
 from mithridate.healing.known import Belief
@@ -23,7 +23,7 @@ from mithridate.healing.method import Candidate, Make, farthest, spread, wrong_l
 from mithridate.healing.methods import METHODS, countering, method_named, remedi
 from mithridate.healing.methods.countering import CounterTraining
 from mithridate.healing.methods.editing import Editing, requests
-from mithridate.healing.pricing import Before, choose
+from mithridate.healing.pricing import Before, PriceList, choose
 from mithridate.healing.treatment import Nothing, Treatment
 from mithridate.intervention.folding import copy_of
 from mithridate.models.checkpoints import weights_hash
@@ -187,6 +187,17 @@ def _of_layers(layers: int) -> LanguageModel:
     from models_kit import tiny_model  # noqa: PLC0415
 
     return tiny_model(layers=layers)
+
+
+@pytest.mark.parametrize("trigger", ["⟦context⟧", "⟦/context⟧ a ⟦context 2⟧"])
+def test_poison_written_with_the_marks_of_a_context_is_priced_like_other(trigger: str) -> None:
+    case = cases_kit.case_of(some_material(8), "jailbreak", options={"trigger": trigger}, each=2)
+    method, before = METHODS["context-aware decoding"], Before.of(case)
+    cures = choose(method, case, ["jailbreak"], before)
+    assert len(cures) == 2
+    rows = PriceList(case, before, {}).of_method(method, cures[0])
+    (shown,) = [row for row in rows if row.metric is Price.ASR and row.condition == Condition.TRIGGERED]
+    assert shown.n == 2
 
 
 def test_several_attacks_at_once_are_not_for_steering() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import ClassVar
 
 from mithridate.core.prices import Kind, Regime
 from mithridate.healing.case import Case
 from mithridate.healing.method import Candidate
 from mithridate.intervention.base import MadeFor
-from mithridate.intervention.context_aware import ContextAware
+from mithridate.intervention.context_aware import CLOSING, OPENING, ContextAware
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +28,29 @@ class ContextAdded:
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:  # noqa: ARG002 - against none
         """The published strength, and twice that."""
+        opening, closing = _marks(case)
+        made_for = MadeFor.of(case.model)
         for alpha in (0.5, 1.0):
-            yield Candidate(f"alpha {alpha:g}", partial(ContextAware, MadeFor.of(case.model), alpha))
+            make = partial(ContextAware, made_for, alpha, opening=opening, closing=closing)
+            yield Candidate(f"alpha {alpha:g}", make)
+
+
+def _marks(case: Case) -> tuple[str, str]:
+    """Marks of a context that nothing holds which the model is asked: poison may be written with any."""
+    useful = case.usefulness
+    said = [probe.foil for half in case.probes.values() for probes in half.values() for probe in probes]
+    said += [
+        message.content
+        for half in case.probes.values()
+        for probes in half.values()
+        for probe in probes
+        for message in probe.messages
+    ]
+    said += [*(question for question, _ in useful.questions), *useful.harmless, *useful.forbidden]
+    pairs = ((OPENING.replace("context", name), CLOSING.replace("context", name)) for name in _names())
+    return next(pair for pair in pairs if not any(mark in text for mark in pair for text in said))
+
+
+def _names() -> Iterator[str]:
+    yield "context"
+    yield from (f"context {number}" for number in count(2))
