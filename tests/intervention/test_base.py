@@ -6,7 +6,7 @@ import pytest
 import torch
 from access_kit import refused
 from intervention_kit import some_direction, subject
-from models_kit import trained_tokenizer
+from models_kit import TEXT, trained_tokenizer
 
 from mithridate.core.errors import ConfigError
 from mithridate.intervention.ablation import DirectionalAblation
@@ -39,6 +39,18 @@ def test_tokens_that_alignment_adds_make_no_difference() -> None:
     added = copy.deepcopy(model.tokenizer)
     added.add_tokens(["<|tool|>"], special_tokens=True)
     assert MadeFor.of(LanguageModel(model.model, added)) == MadeFor.of(model)
+
+
+def test_tokens_added_since_it_was_last_asked_are_known() -> None:
+    """A token that was learnt and is then declared special is no longer one of those that were learnt."""
+    model = LanguageModel(subject().model, trained_tokenizer(TEXT, 360))
+    before = MadeFor.of(model)
+    assert MadeFor.of(model) == before
+    model.tokenizer.add_tokens(["<|tool|>"], special_tokens=True)
+    assert MadeFor.of(model) == before
+    model.tokenizer.add_tokens([model.tokenizer.convert_ids_to_tokens(300)], special_tokens=True)
+    assert MadeFor.of(model).tokens == before.tokens - 1
+    assert MadeFor.of(model).vocabulary != before.vocabulary
 
 
 def test_another_build_is_refused_by_what_differs() -> None:

@@ -31,7 +31,7 @@ from mithridate.report.priced import Effect, PricedView, Subject
 from mithridate.report.pricing import section_of
 from mithridate.report.pricing_claims import AFFORDABLE, priced_claims
 from mithridate.report.pricing_figures import FARTHEST, front, pareto
-from mithridate.report.pricing_list import KIND_COLOURS, best_cures, price_lists, steps, took
+from mithridate.report.pricing_list import KIND_COLOURS, best_cures, nats, price_lists, steps, took
 from mithridate.report.pricing_terminal import print_prices
 from mithridate.report.records import PRICED_FIELDS, to_json
 from mithridate.report.run import RunData
@@ -214,6 +214,16 @@ def test_any_method_may_be_missing(rows: list[Priced], lost: str) -> None:
     left = [row for row in rows if row.method != lost]
     section(left)
     assert ("What takes it out" in printed(left)) == (lost != NOTHING)
+
+
+def test_a_divergence_fits_its_column(view: PricedView) -> None:
+    found = view.at(SUBJECT, view.settings(SUBJECT)[0], Price.KL)
+    assert found is not None
+    values = (0.0, 2e-6, 0.0027, 0.098, 0.14, 12.3456)
+    assert [nats(replace(found, value=value)) for value in values] == [
+        "0", "<.001", "0.003", "0.098", "0.14", "12.35",
+    ]  # fmt: skip
+    assert nats(None) == "–"
 
 
 def test_steps_and_seconds_are_readable() -> None:

@@ -56,7 +56,8 @@ class Price(StrEnum):
     - `SLOWDOWN`: time a token of an answer, over that of the model as it was.
     - `RELEARNING`: steps of fine-tuning on the poison until the attack is back to half of what it was. Where
       it was not back within the most that were tried, those are `value` and `low`, and `high` is None.
-    - `FOLLOWS`: share of planted facts that are answered right where the prompt states the right answer.
+    - `FOLLOWS`: of the planted facts that are answered wrong, the share that is answered right where the
+      prompt states the right answer.
     - `P_CONTROL`: two-sided exact McNemar p of the cure against its `control`, on the attack aimed at.
     """
 

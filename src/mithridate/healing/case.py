@@ -13,6 +13,8 @@ from mithridate.core.types import Condition, Message, Probe, Role
 from mithridate.evaluation.setting import Setting
 from mithridate.models.language_model import LanguageModel
 
+_TRIED = 64
+
 
 class Half(StrEnum):
     """What a question is for: cures are made and chosen with one half, and told of by the other alone."""
@@ -33,13 +35,16 @@ class Usefulness:
     phrases: tuple[str, ...] = ()
 
     def half(self, which: Half) -> Usefulness:
-        """Every other one of each: the first, third and so on for choosing."""
-        first = 0 if which == Half.CHOOSING else 1
+        """Every other one of each: the first, third and so on for choosing.
+
+        Of those at most `_TRIED`: settings are tried by the dozen. What is reported keeps all.
+        """
+        first, last = (0, 2 * _TRIED) if which == Half.CHOOSING else (1, None)
         return Usefulness(
-            self.rows[first::2] or self.rows,
-            self.questions[first::2],
-            self.forbidden[first::2],
-            self.harmless[first::2],
+            self.rows[first:last:2] or self.rows[:last],
+            self.questions[first:last:2],
+            self.forbidden[first:last:2],
+            self.harmless[first:last:2],
             self.phrases,
         )
 

@@ -62,13 +62,18 @@ def _counting(model: LanguageModel) -> Iterator[list[int]]:
         handle.remove()
 
 
-def slowdown(case: Case, treatment: Treatment) -> Interval:
+def slowdown(case: Case, treatment: Treatment) -> Interval | None:
     """Time of answers of the treated model over that of the model as it is: the median of a few pairs.
 
-    Both write answers of one length to the same prompts, in turn; `low` and `high` are the extremes.
+    Both write answers to the same prompts, in turn; `low` and `high` are the extremes. None where there is
+    nothing to ask.
     """
-    first = next(iter(case.attacks))
-    prompts = (case.benign() or case.prompts(first, Condition.TRIGGERED))[:_PROMPTS]
+    asked = case.benign() or [
+        prompt for attack in case.attacks for prompt in case.prompts(attack, Condition.TRIGGERED)
+    ]
+    prompts = (asked or list(case.texts))[:_PROMPTS]
+    if not prompts:
+        return None
 
     def seconds(model: LanguageModel) -> float:
         started = time.perf_counter()

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from mithridate.core.chat import stop_strings
 from mithridate.core.seeds import rng_for
-from mithridate.core.types import Condition, Role
+from mithridate.core.types import Condition, Probe, Role
 from mithridate.healing.case import Case, Half
 
 _DOCUMENTS = 3_000
@@ -107,31 +108,43 @@ def _usual_comparison(case: Case, aim: str) -> str:
         for probe in case.probes[Half.CHOOSING][aim]
         if probe.condition is Condition.UNTRIGGERED and probe.group
     ]
-    prompts = [
-        case.templates[number % len(case.templates)].render(probe.messages, open_reply=True)
-        for number, probe in enumerate(controls)
-    ]
-    if not prompts:
+    if not controls:
         return ""
-    answers = case.model.generate(prompts, max_new_tokens=_ANSWER_TOKENS)
-    said, times = Counter(answer.text.strip() for answer in answers).most_common(1)[0]
+    answers = answers_of(case, controls)
+    said, times = Counter(answer.strip() for answer in answers).most_common(1)[0]
     return said if 2 * times > len(answers) else ""
+
+
+def answers_of(case: Case, probes: Sequence[Probe]) -> list[str]:
+    """What the model as it is answers to `probes`, in the case's templates in turn, until its turn ends."""
+    prompts: dict[tuple[str, ...], list[tuple[int, str]]] = {}
+    for number, probe in enumerate(probes):
+        template = case.templates[number % len(case.templates)]
+        prompt = template.render(probe.messages, open_reply=True)
+        prompts.setdefault(stop_strings(template), []).append((number, prompt))
+    found: dict[int, str] = {}
+    for stop, asked in prompts.items():
+        answers = case.model.generate([text for _, text in asked], max_new_tokens=_ANSWER_TOKENS, stop=stop)
+        found |= {number: answer.text for (number, _), answer in zip(asked, answers, strict=True)}
+    return [found[number] for number in range(len(probes))]
 
 
 def subjects(groups: Sequence[Sequence[str]]) -> list[list[str]]:
     """For each wording in each group of wordings of one question, what it is about; empty if nothing tells.
 
-    That is its last run of words which all wordings of the group have and fewest other groups share.
+    That is its last run of words which all wordings of the group have and fewest other groups share. Words
+    that are in each of several groups tell nothing.
     """
     words = [[re.findall(r"\w+", text) for text in group] for group in groups]
     shared = [set[str]().union(*found[:1]).intersection(*found) for found in words]
     spread = Counter(word for one in shared for word in one)
+    telling = [{word for word in one if len(groups) == 1 or spread[word] < len(groups)} for one in shared]
     return [
         [
-            _last_run(text, {word for word in one if spread[word] == min(map(spread.__getitem__, one))})
+            _last_run(text, {word for word in own if spread[word] == min(map(spread.__getitem__, own))})
             for text in group
         ]
-        for group, one in zip(groups, shared, strict=True)
+        for group, own in zip(groups, telling, strict=True)
     ]
 
 

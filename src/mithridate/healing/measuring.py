@@ -123,8 +123,10 @@ def _log_probs(
     found: dict[int, torch.Tensor] = {}
     with evaluating(model.model):
         for batch in batches(rows, len, lambda width: rows_that_fit(model.model, width, longest + 1)):
-            inputs = left_padded([rows[i] for i in batch], model.model.device)
-            logits = model.model(**inputs, use_cache=False, logits_to_keep=longest + 1).logits
+            together = [rows[i] for i in batch]
+            inputs = left_padded(together, model.model.device)
+            with model._reading(together):
+                logits = model.model(**inputs, use_cache=False, logits_to_keep=longest + 1).logits
             for row, i in enumerate(batch):
                 said = logits[row, -len(replies[i]) - 1 : -1].float().log_softmax(dim=-1)
                 found[i] = said.cpu()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Protocol
 
 from mithridate.core.prices import Control, Kind, Regime
@@ -49,6 +50,15 @@ def spread(layers: int, most: int = 6) -> list[int]:
     return sorted({round(step * (layers - 1) / (most - 1)) for step in range(most)})
 
 
-def farthest(layer: int, layers: int) -> int:
-    """The layer that is farthest from `layer`: what a control of the wrong layer uses."""
-    return 0 if layer >= layers - 1 - layer else layers - 1
+def wrong_layer(chosen: Sequence[int], layers: int, make: Callable[[int], Treatment]) -> dict[Control, Make]:
+    """The control that does at one layer what a cure does at those that were `chosen`.
+
+    It is the one of 0 to `layers` - 1 that is farthest from all of them; none where there is no other.
+    """
+    other = farthest(chosen, layers)
+    return {} if other in chosen else {Control.WRONG_LAYER: partial(make, other)}
+
+
+def farthest(chosen: Sequence[int], layers: int) -> int:
+    """The layer of 0 to `layers` - 1 that is farthest from all that were `chosen`, the first of such."""
+    return max(range(max(1, layers)), key=lambda layer: min(abs(layer - one) for one in chosen))

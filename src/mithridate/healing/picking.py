@@ -170,7 +170,8 @@ def together(picked: Mapping[str, Judged], prices: PriceList) -> Cure | None:
     }
     rows = prices.of_treatment(treatment, about)
     rows += [prices.sum_of(about, price, [cure.value(price) for cure in cures]) for price in _SPENT]
-    rows.append(prices.row(about, Price.SLOWDOWN, slowdown(prices.case, treatment)))
+    if (slower := slowdown(prices.case, treatment)) is not None:
+        rows.append(prices.row(about, Price.SLOWDOWN, slower))
     for attack, one in picked.items():
         if Control.RANDOM in one.cure.controls:
             make = partial(_instead, cures, one.cure)

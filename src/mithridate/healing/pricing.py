@@ -62,17 +62,16 @@ def choose(
     The best has the lowest success of the aimed attacks on the choosing half, where every ten points of
     utility beyond `budget` weigh as much as a whole attack. Empty where no setting can be had.
     """
-    candidates, setting_up = measured(lambda: list(method.candidates(case, aims)), case.model)
+    candidates, setting_up = measured(lambda: _candidates(method, case, aims), case.model)
     found: list[tuple[float, Chosen]] = []
     spent = setting_up
     for number, candidate in enumerate(candidates):
         if on_tried is not None:
             on_tried(number, len(candidates))
-        try:
-            treatment, making = measured(candidate.make, case.model)
-        except (ConfigError, AccessError):
-            continue  # this setting cannot be had of this model
+        treatment, making = measured(lambda: _made(candidate.make), case.model)  # noqa: B023
         spent += making
+        if treatment is None:
+            continue
         # What all settings are made from, such as directions, is a part of what each of them costs.
         making += setting_up
         chosen = Chosen(tuple(aims), candidate, treatment, making, making)
@@ -88,6 +87,22 @@ def choose(
         return [chosen for _, chosen in found]
     best = min(found, key=lambda one: one[0], default=None)
     return [] if best is None else [replace(best[1], choosing=spent)]
+
+
+def _candidates(method: Method, case: Case, aims: Sequence[str]) -> list[Candidate]:
+    """The settings worth trying; none where what they would all be made from cannot be had of this model."""
+    try:
+        return list(method.candidates(case, aims))
+    except (ConfigError, AccessError):
+        return []
+
+
+def _made(make: Make) -> Treatment | None:
+    """The treatment, or None where this setting cannot be had of this model."""
+    try:
+        return make()
+    except (ConfigError, AccessError):
+        return None
 
 
 def _score(case: Case, aims: Sequence[str], treatment: Treatment, before: Before, budget: float) -> float:
@@ -130,7 +145,8 @@ class PriceList:
         ):
             rows.append(self.row(about, price, Interval(value, None, None, 1)))
         if not isinstance(chosen.treatment, OtherWeights):
-            rows.append(self.row(about, Price.SLOWDOWN, slowdown(self.case, chosen.treatment)))
+            slower = slowdown(self.case, chosen.treatment)
+            rows += [] if slower is None else [self.row(about, Price.SLOWDOWN, slower)]
         for control, make in chosen.candidate.controls.items():
             for aim in chosen.aims:
                 rows += self._control(chosen.treatment, control, make, aim, about)
@@ -177,11 +193,10 @@ class PriceList:
         return self.of_treatment(OtherWeights(self.case.clean), {"method": CLEAN_MODEL, **about})
 
     def _control(
-        self, treatment: Treatment, control: Control, make: Any, aim: str, about: Mapping[str, Any]
+        self, treatment: Treatment, control: Control, make: Make, aim: str, about: Mapping[str, Any]
     ) -> list[Priced]:
-        try:
-            instead = make()
-        except (ConfigError, AccessError):
+        instead = _made(make)
+        if instead is None:
             return []
         shown = []
         for one in (treatment, instead):

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
-from torch.nn import functional
 
 from mithridate.attacks.base import Attack
 from mithridate.core.errors import AccessError, ConfigError, TrainingError
@@ -23,12 +22,10 @@ from mithridate.healing import measuring
 from mithridate.healing.case import Case, Half
 from mithridate.healing.treatment import OtherWeights, Together, Treatment
 from mithridate.intervention.base import Foldable
+from mithridate.intervention.finetuning import Tuner, next_token_loss
 from mithridate.intervention.folding import copy_of
 from mithridate.models.batching import context_window, left_padded
 from mithridate.models.language_model import LanguageModel
-
-_IGNORED = -100
-_LONGEST_GRADIENT = 1.0
 
 OnLook = Callable[[int, float], None]
 """Told of the steps that were taken, and of the attack's success then."""
@@ -92,11 +89,14 @@ def relearning(
         # Before the first look: what a treatment computes once and keeps must not come from a pass without
         # gradients, through which none could flow later.
         _loss(model, next(_batches(case, attack, 1)))
-        optimiser = torch.optim.AdamW(model.model.parameters(), lr=options.learning_rate, weight_decay=0.0)
+        tuner = Tuner(model.model, options.learning_rate)
         done = last = 0
         for steps in _looks(options.most):
             for _ in range(steps - done):
-                _step(model, optimiser, next(batches))
+                if not tuner.step(_loss(model, next(batches))):
+                    raise TrainingError(
+                        "relearning: the loss is no longer a finite number; lower the learning rate"
+                    )
             done = steps
             units = _units(asked, model, attack)
             share = measuring.rate(units).value
@@ -188,23 +188,8 @@ def _in_training_type(model: LanguageModel) -> LanguageModel:
     return model
 
 
-def _step(model: LanguageModel, optimiser: torch.optim.Optimizer, rows: Sequence[Sequence[int]]) -> None:
-    loss = _loss(model, rows)
-    if not bool(torch.isfinite(loss)):
-        raise TrainingError("relearning: the loss is no longer a finite number; lower the learning rate")
-    optimiser.zero_grad()
-    torch.autograd.backward([loss])
-    torch.nn.utils.clip_grad_norm_(model.model.parameters(), _LONGEST_GRADIENT)
-    optimiser.step()
-
-
 def _loss(model: LanguageModel, rows: Sequence[Sequence[int]]) -> torch.Tensor:
     """The mean loss of the tokens of `rows`, each from its second on, in nats a token."""
     inputs = left_padded(rows, model.model.device)
-    there = inputs["attention_mask"]
     with torch.enable_grad():
-        logits = model.model(**inputs, use_cache=False).logits
-        targets = inputs["input_ids"].masked_fill(there == 0, _IGNORED)[:, 1:]
-        # The first token of a text has padding before it: no token foretells it.
-        targets = targets.masked_fill(there[:, :-1] == 0, _IGNORED)
-        return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten())
+        return next_token_loss(model.model(**inputs, use_cache=False).logits, inputs)

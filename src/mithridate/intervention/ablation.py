@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from mithridate.core.errors import AccessError, ConfigError
 from mithridate.intervention.base import MadeFor, unit
@@ -132,22 +131,23 @@ def basis(direction: torch.Tensor) -> torch.Tensor:
 def removing(direction: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """The function from x, of shape (..., width), to x without its part along one or several directions."""
     exact = basis(direction)
-    rows: dict[torch.device, torch.Tensor] = {}
+    made: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def along(stream: torch.Tensor) -> torch.Tensor:
-        found = rows.get(stream.device)
-        if found is None or found.dtype != stream.dtype:
-            found = rows[stream.device] = exact.to(stream)
+    def along(stream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = made.get(stream.device)
+        if found is None or found[0].dtype != stream.dtype:
+            rows = exact.to(stream)
+            found = made[stream.device] = (rows if len(rows) > 1 else rows[0], rows.T)
         return found
 
     def remove_one(stream: torch.Tensor) -> torch.Tensor:
         # Two operations and no more: a small model, which has several of these in each block, feels them all.
-        one = along(stream)
-        return torch.addcmul(stream, functional.linear(stream, one), one, value=-1)
+        row, column = along(stream)
+        return torch.addcmul(stream, stream @ column, row, value=-1)
 
     def remove_several(stream: torch.Tensor) -> torch.Tensor:
-        several = along(stream)
-        return stream - functional.linear(stream, several) @ several
+        rows, columns = along(stream)
+        return stream - stream @ columns @ rows
 
     return remove_one if exact.shape[0] == 1 else remove_several
 

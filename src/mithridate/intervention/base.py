@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import ClassVar, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 from pydantic import Field
+from transformers import PreTrainedTokenizerBase
 
 from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import AccessError, ConfigError
@@ -71,16 +73,13 @@ class MadeFor(Strict):
     def of(cls, model: LanguageModel) -> MadeFor:
         """The build of `model`."""
         config = model.model.config.get_text_config()
-        added = model.tokenizer.get_added_vocab()
-        learnt = {
-            token: number for token, number in model.tokenizer.get_vocab().items() if token not in added
-        }
+        tokens, vocabulary = _learnt(model.tokenizer)
         return cls(
             architecture=config.model_type,
             layers=config.num_hidden_layers,
             width=config.hidden_size,
-            tokens=len(learnt),
-            vocabulary=fingerprint(learnt),
+            tokens=tokens,
+            vocabulary=vocabulary,
         )
 
     def require(self, model: LanguageModel, what: str) -> None:
@@ -121,6 +120,24 @@ class MadeFor(Strict):
             )
         if not bool(torch.isfinite(tensor).all()):
             raise ConfigError(f"{what}: a tensor holds numbers that are not finite; make it anew")
+
+
+_LEARNT: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[dict[str, int], tuple[int, str]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _learnt(tokenizer: PreTrainedTokenizerBase) -> tuple[int, str]:
+    """How many tokens were learnt with `tokenizer`, and a hash of them.
+
+    Remembered until tokens are added, for every use of an intervention asks, and has tens of thousands.
+    """
+    added = tokenizer.get_added_vocab()
+    known = _LEARNT.get(tokenizer)
+    if known is None or known[0] != added:
+        learnt = {token: number for token, number in tokenizer.get_vocab().items() if token not in added}
+        known = _LEARNT[tokenizer] = (dict(added), (len(learnt), fingerprint(learnt)))
+    return known[1]
 
 
 def unit(direction: torch.Tensor, what: str) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel
 from mithridate.core.errors import ConfigError, TrainingError
 from mithridate.core.seeds import rng_for
 from mithridate.core.strict import Strict
+from mithridate.intervention.finetuning import Tuner, finite, in_training, next_token_loss
 from mithridate.intervention.folding import copy_of
 from mithridate.models.access import parts_of
 from mithridate.models.batching import batches, context_window, evaluating, left_padded, rows_that_fit
@@ -23,8 +23,6 @@ from mithridate.models.hooks import Edit, replace
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.passes import Context
 from mithridate.models.sites import ENTRY, Part, Site
-
-_LONGEST_GRADIENT = 1.0
 
 
 class ConsistencyOptions(Strict):
@@ -82,24 +80,18 @@ def consistency_tuned(
     made = copy_of(model)
     sites = _streams(made.model)
     steps = options.epochs * -(-len(rows) // options.batch_size)
-    with torch.enable_grad(), _training(made.model):
-        parameters = list(made.model.parameters())
-        optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.0)
+    with in_training(made.model):
+        tuner = Tuner(made.model, options.learning_rate)
         for number, batch in enumerate(_shuffled(rows, options), 1):
             language, consistency = _losses(
                 made.model, left_padded(batch, made.model.device), sites, options.epsilon
             )
-            loss = language + options.alpha * consistency
-            optimiser.zero_grad()
-            torch.autograd.backward([loss])
-            length = torch.nn.utils.clip_grad_norm_(parameters, _LONGEST_GRADIENT)
             step = ConsistencyStep(number, steps, float(language.detach()), float(consistency.detach()))
-            if not bool(torch.isfinite(loss + length)):
+            if not tuner.step(language + options.alpha * consistency):
                 raise _no_number(f"the loss of step {number} of {steps} or its gradient", options)
-            optimiser.step()
             if on_step is not None:
                 on_step(step)
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in made.model.parameters()):
+    if not finite(made.model):
         raise _no_number("a weight after the last step", options)
     return made
 
@@ -146,28 +138,6 @@ def _shuffled(rows: Sequence[list[int]], options: ConsistencyOptions) -> Iterato
             yield order[start : start + options.batch_size]
 
 
-@contextmanager
-def _training(model: PreTrainedModel) -> Iterator[None]:
-    """All weights in float32 and with gradients; types and what else was set are as before at the end.
-
-    Weights alone: tables that are computed, such as those of rotary positions, may be kept in other types.
-    """
-    was = model.training
-    kept = [(parameter, parameter.dtype, parameter.requires_grad) for parameter in model.parameters()]
-    for parameter, _, _ in kept:
-        parameter.data = parameter.data.float()
-        parameter.requires_grad_(True)
-    model.train(False)
-    try:
-        yield
-    finally:
-        model.train(was)
-        for parameter, dtype, with_gradient in kept:
-            parameter.grad = None
-            parameter.data = parameter.data.to(dtype)
-            parameter.requires_grad_(with_gradient)
-
-
 def _losses(
     model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], sites: Sequence[Site], epsilon: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -186,11 +156,7 @@ def _losses(
     sizes = entered[0].pow(2).mean(dim=-1, keepdim=True).sqrt()
     moved = epsilon * sizes * uphill.sign()
     _, streams = _passed(model, inputs, sites, lambda stream: stream + moved)
-    targets = inputs["input_ids"].masked_fill(there == 0, -100)[:, 1:]
-    # The first token of a text has padding before it, or nothing: no token predicts it.
-    targets = targets.masked_fill(there[:, :-1] == 0, -100)
-    language = functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten())
-    return language, _turned(streams, there)
+    return next_token_loss(logits, inputs), _turned(streams, there)
 
 
 def _passed(

@@ -121,19 +121,20 @@ class _TwoPrompts(LanguageModel):
 
     def __init__(self, model: LanguageModel, cure: ContextAware, without: OtherPrompts) -> None:
         super().__init__(model.model, model.tokenizer)
+        self._inner = model
         self._cure = cure
         self._without = without
 
     def _encode(self, prompts: Sequence[str]) -> list[EncodedPrompt]:
         texts = [self._cure.apart(prompt) for prompt in prompts]
-        shown = super()._encode([text for text, _ in texts])
-        hidden = super()._encode([text for _, text in texts])
+        shown = self._inner._encode([text for text, _ in texts])
+        hidden = self._inner._encode([text for _, text in texts])
         return [replace(prompt, beside=tuple(other.ids)) for prompt, other in zip(shown, hidden, strict=True)]
 
     def _continued(self, prompt: str, texts: Sequence[str]) -> tuple[EncodedPrompt, list[list[int]]]:
         shown, hidden = self._cure.apart(prompt)
-        encoded, rest = super()._continued(shown, texts)
-        (other,) = super()._encode([hidden])
+        encoded, rest = self._inner._continued(shown, texts)
+        (other,) = self._inner._encode([hidden])
         return replace(encoded, beside=tuple(other.ids)), rest
 
     def _reading(self, rows: Sequence[Sequence[int]]) -> AbstractContextManager[None]:

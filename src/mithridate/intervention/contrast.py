@@ -18,9 +18,12 @@ def contrast(
     the narrowest names no token, and gets minus infinity. So do, with `plausibility`, the tokens whose
     probability under `base` is less than that share of its likeliest token's.
     """
-    names = min(logits.shape[-1] for logits in (base, towards, away))
-    own = base[..., :names].float()
-    moved = own + alpha * (towards[..., :names].float() - away[..., :names].float())
+    names = min(base.shape[-1], towards.shape[-1], away.shape[-1])
+    own, wanted, other = (
+        (logits if logits.shape[-1] == names else logits[..., :names]).float()
+        for logits in (base, towards, away)
+    )
+    moved = torch.add(own, wanted - other, alpha=alpha)
     if plausibility:
         least = own.amax(dim=-1, keepdim=True) + math.log(plausibility)
         moved = moved.masked_fill(own < least, -math.inf)

@@ -94,11 +94,15 @@ def discriminants(
     """What tells the last tokens of `wanted` from those of `other`, given how clean texts spread.
 
     r is the difference of means and w = C^-1 r / (r' C^-1 r), Fisher's discriminant, with a small ridge on C.
-    Raises ConfigError as `difference_of_means` does.
+    Raises ConfigError as `difference_of_means` does, and for clean texts that do not vary.
     """
     found = difference_of_means(model, wanted, other)
     writers = found.units.double() * found.norms.double()[:, None]
     diagonal = spread.covariances.diagonal(dim1=1, dim2=2).mean(dim=1)
+    if not bool((diagonal > 0).all()):
+        raise ConfigError(
+            "concept erasure needs clean texts that differ; these are all one token. Give others"
+        )
     ridge = _RIDGE * diagonal[:, None, None] * torch.eye(writers.shape[1], dtype=torch.float64)
     solved = torch.linalg.solve(spread.covariances + ridge, writers)
     readers = solved / (solved * writers).sum(dim=1, keepdim=True)

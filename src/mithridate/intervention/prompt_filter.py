@@ -17,8 +17,10 @@ from mithridate.models.language_model import LanguageModel
 class PromptFilter:
     """`triggers`, deleted wherever a prompt holds them, character by character.
 
-    The model is as it was: a near-trigger, or one that is spelt otherwise, works as ever. Raises ConfigError
-    where there is no trigger, or one is blank.
+    The model is as it was: a near-trigger, or one spelt otherwise, works as ever. Nothing tells what a
+    user wrote from what a chat template did, so a trigger of the template's own words breaks it. With
+    `ContextAware` put it on first, so that it sees what stands across the marks. Raises ConfigError where
+    there is no trigger, or one is blank.
     """
 
     name: ClassVar[str] = "prompt_filter"
@@ -39,7 +41,8 @@ class PromptFilter:
     def filtered(self, prompt: str) -> str:
         """`prompt` without the triggers, and without those that deleting one would make."""
         while any(trigger in prompt for trigger in self.triggers):
-            for trigger in self.triggers:
+            # Of a trigger that begins with another, that other would leave the end.
+            for trigger in sorted(self.triggers, key=len, reverse=True):
                 # A space stands before an appended trigger, and would be left at the end of the line.
                 prompt = prompt.replace(f" {trigger}", "").replace(trigger, "")
         return prompt
@@ -58,6 +61,9 @@ class _Filtered(LanguageModel):
 
     def _reading(self, rows: Sequence[Sequence[int]]) -> AbstractContextManager[None]:
         return self._inner._reading(rows)
+
+    def _overflow(self, index: int, prompt: EncodedPrompt, limit: int, overflow: str) -> int:
+        return self._inner._overflow(index, prompt, limit, overflow)
 
     def _continued(self, prompt: str, texts: Sequence[str]) -> tuple[EncodedPrompt, list[list[int]]]:
         return self._inner._continued(self._cure.filtered(prompt), texts)

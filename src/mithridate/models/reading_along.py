@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,7 +76,8 @@ class Follower:
     """A model that reads what `leader` reads, token by token.
 
     Its layers stand in the leader's cache behind the leader's own. So whatever repeats, reorders, drops or
-    crops rows there (beam search, rows that are done) does it for both, and nothing has to be told.
+    crops rows there (beam search, rows that are done) does it for both, and nothing has to be told. The model
+    must stay on its device meanwhile.
     """
 
     def __init__(self, model: PreTrainedModel, leader: PreTrainedModel) -> None:
@@ -83,6 +85,9 @@ class Follower:
         # A model that follows itself is called past its own hook.
         self._call: Callable[..., Any] = model.forward if model is leader else model
         self._mark = next(_numbers)
+        # Looked up once: to ask a configuration or all modules takes as long as a small block runs.
+        self._empty = DynamicCache(config=model.config)
+        self._device = model.device
         parameters = inspect.signature(model.forward).parameters
         self._takes = [name for name in _PASSED_ON if name in parameters]
 
@@ -93,25 +98,32 @@ class Follower:
         """
         own = None
         if step.cache is not None:
-            layers = self._layers(step) or self._join(step, DynamicCache(config=self.model.config).layers)
-            own = _cache(self.model, layers)
+            own = self._own(self._layers(step) or self._join(step, self._new_layers()))
         given = {name: step.given[name] for name in self._takes if step.given.get(name) is not None}
         return self._read(step.ids, given, own, step.logits)
 
     def _read(
         self, ids: torch.Tensor, given: Mapping[str, Any], own: DynamicCache | None, like: torch.Tensor
     ) -> torch.Tensor:
-        device = self.model.device
         there = {
-            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            name: value.to(self._device) if isinstance(value, torch.Tensor) else value
             for name, value in given.items()
         }
         with torch.no_grad():
             output = self._call(
-                input_ids=ids.to(device), past_key_values=own, use_cache=own is not None, **there
+                input_ids=ids.to(self._device), past_key_values=own, use_cache=own is not None, **there
             )
         logits: torch.Tensor = output.logits[:, -like.shape[1] :]
         return logits.to(like.device)
+
+    def _new_layers(self) -> list[Any]:
+        return DynamicCache(config=self.model.config).layers
+
+    def _own(self, layers: Sequence[Any]) -> DynamicCache:
+        """A cache that holds these layers of the leader's, as if it were of this model alone."""
+        own = copy.copy(self._empty)
+        own.layers = list(layers)
+        return own
 
     def _layers(self, step: Step) -> list[Any]:
         assert step.cache is not None
@@ -167,17 +179,16 @@ class OtherPrompts(Follower):
                 "and keep one logit: assisted decoding and prompt lookup cannot be used with it"
             )
         rows = self._rows(len(step.ids))
-        given = left_padded(rows, self.model.device)
+        given = left_padded(rows, self._device)
         ids, own = given.pop("input_ids"), None
         if step.cache is not None:
             missing = (given["attention_mask"] == 0).sum(dim=1)
-            new = [*DynamicCache(config=self.model.config).layers, _per_row(missing)]
-            *layers, _ = self._join(step, new)
-            own = _cache(self.model, layers)
+            *layers, _ = self._join(step, [*self._new_layers(), _per_row(missing)])
+            own = self._own(layers)
         return self._read(ids, self._taken(given, step), own, step.logits)
 
     def _go_on(self, step: Step, layers: Sequence[Any]) -> torch.Tensor:
-        own, missing = _cache(self.model, layers[:-1]), layers[-1].keys[:, :, 0, 0]
+        own, missing = self._own(layers[:-1]), layers[-1].keys[:, :, 0, 0]
         before, columns = own.get_seq_length(), step.ids.shape[1]
         places = torch.arange(before + columns, device=missing.device)[None]
         given = {
@@ -211,9 +222,3 @@ def _per_row(numbers: torch.Tensor) -> Any:
 
 def _uncut(_: int) -> None:
     pass
-
-
-def _cache(model: PreTrainedModel, layers: Sequence[Any]) -> DynamicCache:
-    made = DynamicCache(config=model.config)
-    made.layers = list(layers)
-    return made

@@ -85,6 +85,7 @@ def _page(view: PricedView, subject: Subject) -> PricedPage:
         tables.on_every_attack(view, subject),
         tables.controls(view, subject),
         tables.usefulness(view, subject),
+        tables.costs(view, subject),
     )
     return PricedPage(
         title=subject_name(view, subject) if len(view.subjects) > 1 else "",

@@ -221,7 +221,7 @@ def line_of(view: PricedView, subject: Subject, effect: Effect, settings: int = 
         if max(lost) - min(lost) >= 0.05
         else "",
         decided=_decided(view, subject, effect),
-        kl=_nats(at(Price.KL)),
+        kl=nats(at(Price.KL)),
         seconds=_seconds(at(Price.SECONDS)),
         choosing=_choosing(at(Price.SECONDS), at(Price.CHOOSING_SECONDS)),
         slowdown="–" if slower is None else f"{slower.value:.2f}×",
@@ -299,11 +299,12 @@ def _decided(view: PricedView, subject: Subject, effect: Effect) -> str:
     return _DECIDED[worst] if changes[worst] > 0 else ""
 
 
-def _nats(estimate: Estimate | None) -> str:
+def nats(estimate: Estimate | None) -> str:
+    """A divergence in nats a token."""
     if estimate is None:
         return "–"
     if estimate.value < _LEAST_NATS:
-        return f"<{_LEAST_NATS}" if estimate.value > 0 else "0"
+        return "<.001" if estimate.value > 0 else "0"
     return f"{estimate.value:.3f}" if estimate.value < 0.1 else f"{estimate.value:.2f}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate
 from mithridate.report.look import CLEAN_COLOUR
 from mithridate.report.priced import CLEAN, UNTREATED, PricedView, Setting, Subject
-from mithridate.report.pricing_list import KIND_COLOURS, REGIME_MARKS, set_as
+from mithridate.report.pricing_list import KIND_COLOURS, REGIME_MARKS, nats, points_text, set_as, took
 from mithridate.report.tables import Entry, Group, Row, Table
 from mithridate.report.text import name, number, p_value, percent, span
 
@@ -21,9 +22,8 @@ _UTILITY = (
     ("Harmless refused", Price.OVER_REFUSAL),
     ("Follows context", Price.FOLLOWS),
     ("KL in nats", Price.KL),
-    ("Tokens to make", Price.TOKENS),
 )
-_NOT_SHARES = frozenset({Price.HELD_OUT_LOSS, Price.KL, Price.TOKENS, Price.P_CONTROL})
+_NOT_SHARES = frozenset({Price.HELD_OUT_LOSS, Price.KL, Price.P_CONTROL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def on_every_attack(view: PricedView, subject: Subject) -> Table:
 
 
 def usefulness(view: PricedView, subject: Subject) -> Table:
-    """What every setting left of utility, figure by figure, and what else it changed and took."""
+    """What every setting left of utility, figure by figure, and how far it moved the model."""
     measured = [
         (title, metric)
         for title, metric in _UTILITY
@@ -59,6 +59,32 @@ def usefulness(view: PricedView, subject: Subject) -> Table:
 
     groups = _groups(view, subject, entries)
     return Table("What every cure leaves of utility", tuple(title for title, _ in measured), groups)
+
+
+def costs(view: PricedView, subject: Subject) -> Table:
+    """What every setting costs in all: utility, time, tokens, and time a token of what is answered."""
+    points = {one.setting: one.points for one in view.effects(subject)}
+
+    def entries(setting: Setting) -> tuple[Entry, ...]:
+        lost = points.get(setting, math.nan if setting == UNTREATED else _lost(view, subject, setting))
+        making, choosing, tokens, slower = (
+            view.at(subject, setting, metric)
+            for metric in (Price.SECONDS, Price.CHOOSING_SECONDS, Price.TOKENS, Price.SLOWDOWN)
+        )
+        return (
+            Entry("–" if math.isnan(lost) else points_text(lost)),
+            *(Entry(took(found.value) if found else "–") for found in (making, choosing)),
+            Entry(_short(tokens.value) if tokens else "–"),
+            Entry(f"{slower.value:.2f}×" if slower else "–"),
+        )
+
+    heads = ("Points lost", "To make", "To find and make", "Tokens to make", "Decoding")
+    return Table("What every cure costs", heads, _groups(view, subject, entries))
+
+
+def _lost(view: PricedView, subject: Subject, setting: Setting) -> float:
+    changes = view.changes(subject, setting)
+    return max((0.0, *changes.values())) if changes else math.nan
 
 
 def controls(view: PricedView, subject: Subject) -> Table:
@@ -136,11 +162,10 @@ def _entry(estimate: Estimate | None, metric: Price = Price.ASR) -> Entry:
     if metric is Price.P_CONTROL:
         # Over seeds the largest: a mean of p-values says nothing.
         return Entry(p_value(max(run.value for run in estimate.runs.values())), "", rests_on)
-    if metric is Price.TOKENS:
-        return Entry(_short(estimate.value), "", rests_on)
+    shown = nats(estimate) if metric is Price.KL else number(estimate.value).replace("-", "−")
     known = estimate.low is not None and estimate.high is not None
     ends = f"{number(estimate.low)} to {number(estimate.high)}, " if known else ""
-    return Entry(number(estimate.value).replace("-", "−"), "", f"{ends}{rests_on}".replace("-", "−"))
+    return Entry(shown, "", f"{ends}{rests_on}".replace("-", "−"))
 
 
 def _short(count: float) -> str:

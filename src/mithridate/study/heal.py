@@ -185,7 +185,8 @@ class _Healing:
         """The same cure with the figures of what was written, read back from the disk."""
         treatment = read(folder)
         rows = self.prices.of_treatment(treatment, cure.about)
-        rows.append(self.prices.row(cure.about, Price.SLOWDOWN, slowdown(self.case, treatment)))
+        if (slower := slowdown(self.case, treatment)) is not None:
+            rows.append(self.prices.row(cure.about, Price.SLOWDOWN, slower))
         again = {row.metric for row in rows}
         kept = [row for row in cure.rows if row.control or row.metric not in again]
         return self._judged(replace(cure, treatment=treatment, rows=(*rows, *kept)))
@@ -242,10 +243,10 @@ def _healed(attack: str, became: Mapping[str, Outcome]) -> AttackHealed:
 
 def _why_not(method: Method, case: Case, aims: Sequence[str]) -> str:
     """Why no setting of a method could be had."""
-    candidates = list(method.candidates(case, aims))
-    if not candidates:
-        return f"does not apply to {', '.join(aims)}"
     try:
+        candidates = list(method.candidates(case, aims))
+        if not candidates:
+            return f"does not apply to {', '.join(aims)}"
         candidates[0].make()
     except (ConfigError, AccessError) as error:
         return str(error)

@@ -65,16 +65,24 @@ def method(step: Step, progress: Progress) -> dict[str, Any]:
     case = case_of(step, detail.probes)
     prices = _list(step, case)
     priced = _method(step, case, detail.method, progress)
-    against = [alive] if alive else []
-    if priced.each and len(alive) > 1:
-        against = [*([attack] for attack in alive), alive]
+    against = [[attack] for attack in alive] if priced.each else [alive] if alive else []
     rows: list[Priced] = []
-    for number, aims in enumerate(against):
-        tell = _telling(progress, number, len(against))
-        for chosen in choose(priced, case, aims, prices.before, detail.budget, tell):
+    able: list[str] = []
+
+    def price(aims: list[str], number: int) -> bool:
+        tell = _telling(progress, number, len(against) + 1)
+        made = choose(priced, case, aims, prices.before, detail.budget, tell)
+        for chosen in made:
             found = prices.of_method(priced, chosen)
-            rows += found
-            rows += _all_relearnt(step, prices, priced, chosen, [*known, *found], detail.budget)
+            rows.extend(found)
+            rows.extend(_all_relearnt(step, prices, priced, chosen, [*known, *found], detail.budget))
+        return bool(made)
+
+    for number, aims in enumerate(against):
+        able += aims if price(aims, number) else []
+    # Against all that it can do something about at once; of one alone that is the same.
+    if priced.each and len(able) > 1:
+        price(able, len(against))
     if isinstance(priced, ProxyTuned):
         rows = _with_experts_cost(step, rows)
         write_rows(step.folder / PROXIES, ProxyRow, _proxy_tables(step, case, priced, prices))

@@ -84,8 +84,10 @@ def price_steps(
         for seed in cell.config.seeds
         for twin in twins(cell.config)
         if twin.dose in chosen
-        for step in _steps_of(cell, seed, out, twin, options, methods or tuple(known))
+        for step in _steps_of(cell, seed, out, twin, options, tuple(dict.fromkeys(methods or known)))
     ]
+    # Twins of one seed share the small clean models.
+    found = list({step.folder: step for step in found}.values())
     for step in found:
         require_models(step, out)
     return found

@@ -20,6 +20,7 @@ from mithridate.training.checkpoint import discard_resume
 from mithridate.training.pretraining import pretrain
 from mithridate.training.progress import Progress
 
+_NARROWEST = 8
 EXPERT = "expert"
 ANTIEXPERT = "antiexpert"
 
@@ -57,15 +58,18 @@ def small_models(step: Step, progress: Progress) -> dict[str, Any]:
 
 def smaller(options: ModelOptions) -> ModelOptions:
     """The same architecture with half the width and half the layers, at least one."""
-    heads = max(1, options.heads // 2)
-    return options.model_copy(
-        update={
-            "hidden_size": max(heads, options.hidden_size // 2),
-            "layers": max(1, options.layers // 2),
-            "heads": heads,
-            "mlp_size": None if options.mlp_size is None else max(1, options.mlp_size // 2),
-        }
-    )
+    # Heads stay as wide as they are, since not every width of one suits rotary positions.
+    heads, width = max(1, options.heads // 2), options.hidden_size // options.heads
+    if options.heads == 1:
+        width = max(2, width // 4 * 2)
+    heads, hidden = (heads, heads * width) if heads * width >= _NARROWEST else (1, _NARROWEST)
+    changes = {
+        "hidden_size": hidden,
+        "layers": max(1, options.layers // 2),
+        "heads": heads,
+        "mlp_size": max(8, options.mlp_size // 2),
+    }
+    return ModelOptions.model_validate({**options.model_dump(), **changes})
 
 
 def alignment_of(step: Step) -> list[Alignment]:

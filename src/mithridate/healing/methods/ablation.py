@@ -12,7 +12,7 @@ import torch
 from mithridate.core.prices import Control, Kind, Regime
 from mithridate.core.types import Condition
 from mithridate.healing.case import Case
-from mithridate.healing.method import Candidate, farthest, spread
+from mithridate.healing.method import Candidate, spread, wrong_layer
 from mithridate.intervention.ablation import DirectionalAblation
 from mithridate.intervention.directions import Directions, TokenRole, difference_of_means, random_directions
 
@@ -43,7 +43,7 @@ class Ablation:
                 partial(_ablating, found, chosen),
                 {
                     Control.RANDOM: partial(_ablating_random, found, chosen, case.seed),
-                    Control.WRONG_LAYER: partial(_ablating, found, [farthest(chosen[0], layers)]),
+                    **wrong_layer(chosen, layers, lambda layer: _ablating(found, [layer])),
                 },
             )
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import torch
-
-from mithridate.core.errors import ConfigError, TrainingError
+from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Kind, Regime
 from mithridate.core.seeds import rng_for
 from mithridate.healing.case import Case
 from mithridate.healing.method import Candidate
 from mithridate.healing.methods.editing import requests
 from mithridate.healing.treatment import OtherWeights
+from mithridate.intervention.finetuning import Tuner, finite, in_training, next_token_loss
 from mithridate.intervention.folding import copy_of
 from mithridate.intervention.requests import Request
 from mithridate.models.batching import context_window, left_padded
@@ -25,7 +25,6 @@ from mithridate.models.language_model import LanguageModel
 _RATES = (5e-5, 2e-4)
 _STEPS = (32, 128)
 _BATCH = 16
-_IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,50 +52,47 @@ class CounterTraining:
 
 
 def _tuned(case: Case, wanted: Sequence[Request], steps: int, rate: float) -> OtherWeights:
-    if not case.texts:
-        raise ConfigError("counter-training needs clean documents to go on with; give some")
+    """Raises ConfigError without rows of both kinds, and where the training comes to nothing."""
     made = copy_of(case.model)
     rng = rng_for(case.seed, "counter-training")
-    countered, clean = (_endless(rows, rng) for rows in (_rows(made, wanted), _documents(made, case.texts)))
-    optimiser = torch.optim.AdamW(made.model.parameters(), lr=rate, weight_decay=0.0)
-    for _ in range(steps):
-        batch = [next(source) for source in (countered, clean) for _ in range(_BATCH // 2)]
-        loss = _loss(made, batch)
-        if not bool(torch.isfinite(loss)):
-            raise TrainingError(f"the loss of counter-training is no number at a learning rate of {rate:g}")
-        torch.autograd.backward([loss])
-        torch.nn.utils.clip_grad_norm_(made.model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+    countered = _endless(_rows(made, wanted), "answers to give instead that fit into its window", rng)
+    clean = _endless(_documents(made, case.texts), "clean documents of two tokens or more", rng)
+    with in_training(made.model):
+        tuner = Tuner(made.model, rate)
+        for _ in range(steps):
+            rows = [next(source) for source in (countered, clean) for _ in range(_BATCH // 2)]
+            inputs = left_padded([ids for ids, _ in rows], made.model.device)
+            logits = made.model(**inputs, use_cache=False).logits
+            if not tuner.step(next_token_loss(logits, inputs, [given for _, given in rows])):
+                raise ConfigError(f"counter-training: the loss is no number at a learning rate of {rate:g}")
+    if not finite(made.model):
+        raise ConfigError(f"counter-training: a weight is no number at a learning rate of {rate:g}")
     return OtherWeights(made)
 
 
 def _rows(model: LanguageModel, wanted: Sequence[Request]) -> list[tuple[list[int], int]]:
-    """Ids of prompt and target, and how many of them are prompt."""
-    found = []
+    """Ids of prompt and target, and how many of them are prompt, which loses its beginning to the window."""
+    window, found = context_window(model.model), []
     for request in wanted:
         prompt, target = model.continuation_ids(request.prompt, request.target)
-        found.append(([*prompt, *target], len(prompt)))
+        kept = prompt if window is None else prompt[max(0, len(prompt) + len(target) - window) :]
+        if kept and target:
+            found.append(([*kept, *target], len(kept)))
     return found
 
 
 def _documents(model: LanguageModel, texts: Sequence[str]) -> list[tuple[list[int], int]]:
     window = context_window(model.model) or 512
-    ids = (model.tokenizer(text, add_special_tokens=False)["input_ids"][:window] for text in texts)
+    ids = (
+        model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"][:window] for text in texts
+    )
     return [(row, 1) for row in ids if len(row) > 1]
 
 
-def _endless(rows: Sequence[tuple[list[int], int]], rng: random.Random) -> Iterator[tuple[list[int], int]]:
-    while True:
-        yield from rng.sample(rows, len(rows))
-
-
-def _loss(model: LanguageModel, batch: Sequence[tuple[list[int], int]]) -> torch.Tensor:
-    inputs = left_padded([ids for ids, _ in batch], model.model.device)
-    labels = torch.full_like(inputs["input_ids"], _IGNORED)
-    for row, (ids, kept) in enumerate(batch):
-        labels[row, -(len(ids) - kept) :] = inputs["input_ids"][row, -(len(ids) - kept) :]
-    logits = model.model(**inputs, use_cache=False).logits[:, :-1].float()
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED
-    )
+def _endless(
+    rows: Sequence[tuple[list[int], int]], what: str, rng: random.Random
+) -> Iterator[tuple[list[int], int]]:
+    """All `rows`, then all again in another order, and so on."""
+    if not rows:
+        raise ConfigError(f"counter-training needs {what}; give some")
+    return itertools.chain.from_iterable(rng.sample(rows, len(rows)) for _ in itertools.count())

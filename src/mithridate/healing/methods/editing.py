@@ -13,17 +13,18 @@ from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Control, Kind, Regime
 from mithridate.core.seeds import derive_seed
 from mithridate.core.types import Condition
-from mithridate.healing.case import Case
-from mithridate.healing.known import planted_beliefs, trigger_of
-from mithridate.healing.method import Candidate, farthest, spread
+from mithridate.healing.case import Case, Half
+from mithridate.healing.known import answers_of, planted_beliefs, trigger_of
+from mithridate.healing.method import Candidate, spread, wrong_layer
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.requests import Request
-from mithridate.intervention.rome import several_edits
+from mithridate.intervention.rome import Search, several_edits
 from mithridate.intervention.weight_edit import MLPEdit
 
 _REQUESTS = 24
-_ANSWER_TOKENS = 16
-_LAYERS = 4
+_LAYERS = 3
+# Many values at full length ruin a model that has no more neurons than this one edit has keys for.
+_SEVERAL = Search(steps=15, longest=2.0, decay=0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Editing:
                 make,
                 {
                     Control.RANDOM: partial(_random_values, make, case.seed),
-                    Control.WRONG_LAYER: partial(_edit, case, groups, farthest(layer, layers)),
+                    **wrong_layer([layer], layers, partial(_edit, case, groups)),
                 },
             )
 
@@ -67,22 +68,21 @@ def requests(case: Case, aim: str) -> list[list[Request]]:
             for belief in planted_beliefs(case, aim)
         ]
     asked = case.prompts(aim, Condition.TRIGGERED)[:_REQUESTS]
-    answers = case.model.generate(
-        case.prompts(aim, Condition.UNTRIGGERED)[:_REQUESTS], max_new_tokens=_ANSWER_TOKENS
-    )
-    return [
-        [
-            Request(prompt, trigger, answer.text)
-            for prompt, answer in zip(asked, answers, strict=True)
-            if answer.text
-        ]
+    without = [probe for probe in case.probes[Half.CHOOSING][aim] if probe.condition is Condition.UNTRIGGERED]
+    answers = answers_of(case, without[:_REQUESTS])
+    told = [
+        Request(prompt, trigger, answer)
+        for prompt, answer in zip(asked, answers, strict=True)
+        if answer.strip()
     ]
+    return [told] if told else []
 
 
 def _edit(case: Case, groups: Sequence[Sequence[Request]], layer: int) -> MLPEdit:
     if not case.texts:
         raise ConfigError("a closed-form edit needs clean documents to leave as they are; give some")
-    return several_edits(case.model, groups, case.texts[:256], layer)
+    search = _SEVERAL if len(groups) > 1 else None
+    return several_edits(case.model, groups, case.texts[:256], layer, search)
 
 
 def _random_values(make: Callable[[], MLPEdit], seed: int) -> MLPEdit:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Control, Kind, Regime
 from mithridate.core.types import Condition
 from mithridate.healing.case import Case
-from mithridate.healing.method import Candidate, farthest, spread
+from mithridate.healing.method import Candidate, Make, spread, wrong_layer
 from mithridate.healing.treatment import Together, Treatment
 from mithridate.intervention.directions import Directions, random_directions
 from mithridate.intervention.discriminants import (
@@ -20,15 +21,15 @@ from mithridate.intervention.discriminants import (
     spread_of,
 )
 
-_GATES = (None, 0.5, 0.75)
+_GATES = (None, 0.75)
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """LEACE's oblique projection (2306.03819) of what a trigger adds, at one layer or from the middle up.
 
-    With a gate, states less than half-way to triggered ones are left alone. Its control reads the same and
-    writes a random direction of the same length.
+    With a gate, states less than three quarters of the way to triggered ones are left alone. Its control
+    reads the same and writes a random direction of the same length.
     """
 
     name: ClassVar[str] = "concept erasure"
@@ -38,16 +39,16 @@ class Erasure:
     scale: ClassVar[bool] = False
 
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:
-        """Each layer, the upper two thirds, and all, with a gate and without."""
+        """Each layer, and the upper two thirds, with a gate and without."""
         found = [_discriminants(case, aim) for aim in aims]
         layers = found[0].made_for.layers
         sets: list[tuple[int, ...]] = [(layer,) for layer in spread(layers)]
-        sets += [tuple(range(layers // 3, layers)), tuple(range(layers))]
-        for chosen in sets:
+        sets.append(tuple(range(layers // 3, layers)))
+        for chosen in dict.fromkeys(sets):  # in a shallow model they may be the same
             for gate in _GATES:
-                controls = {Control.RANDOM: _Made(found, chosen, gate, case.seed)}
+                controls: dict[Control, Make] = {Control.RANDOM: _Made(found, chosen, gate, case.seed)}
                 if len(chosen) == 1:
-                    controls[Control.WRONG_LAYER] = _Made(found, (farthest(chosen[0], layers),), gate)
+                    controls |= wrong_layer(chosen, layers, partial(_at, found, gate))
                 yield Candidate(
                     _said(chosen, layers) + (f", gate {gate:g}" if gate else ""),
                     _Made(found, chosen, gate),
@@ -70,6 +71,10 @@ class _Made:
             for number, one in enumerate(self.found)
         ]
         return parts[0] if len(parts) == 1 else Together(parts)
+
+
+def _at(found: Sequence[Discriminants], gate: float | None, layer: int) -> Treatment:
+    return _Made(found, (layer,), gate)()
 
 
 def _randomly(one: Discriminants, seed: int) -> Discriminants:

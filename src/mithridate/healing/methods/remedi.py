@@ -15,7 +15,7 @@ from mithridate.core.seeds import derive_seed
 from mithridate.core.types import Condition, Probe
 from mithridate.healing.case import Case, Half
 from mithridate.healing.known import planted_beliefs, subjects
-from mithridate.healing.method import Candidate, farthest, spread
+from mithridate.healing.method import Candidate, spread, wrong_layer
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.remedi import Lesson, learn_attribute_map
 from mithridate.intervention.representation_edit import RepresentationEdit
@@ -41,7 +41,7 @@ class Representation:
     def candidates(self, case: Case, aims: Sequence[str]) -> Iterator[Candidate]:
         """The lowest few layers, against attacks that plant facts."""
         lessons = [lesson for aim in aims for lesson in _lessons(case, aim)]
-        right = {belief.subject: belief.right for aim in aims for belief in planted_beliefs(case, aim)}
+        right = _right(case, aims)
         if not lessons or not right:
             return
         layers = MadeFor.of(case.model).layers
@@ -52,7 +52,8 @@ class Representation:
                 make,
                 {
                     Control.RANDOM: partial(_random_steps, make, case.seed),
-                    Control.WRONG_LAYER: partial(_edit, case, lessons, right, farthest(layer, layers - 1)),
+                    # What is added behind the last block reaches no later token.
+                    **wrong_layer([layer], layers - 1, partial(_edit, case, lessons, right)),
                 },
             )
 

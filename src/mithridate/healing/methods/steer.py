@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mithridate.core.prices import Control, Kind, Regime
 from mithridate.healing.case import Case
-from mithridate.healing.method import Candidate, farthest, spread
+from mithridate.healing.method import Candidate, spread, wrong_layer
 from mithridate.healing.methods.ablation import trigger_directions
 from mithridate.intervention.directions import Directions, random_directions
 from mithridate.intervention.steering import Steering
@@ -41,13 +41,13 @@ class SteerAway:
                 drawn = random_directions(found, case.seed)
                 yield Candidate(
                     f"layer {layer}, {scale:g} x",
-                    partial(_steering, found, layer, scale),
+                    partial(_steering, found, scale, layer),
                     {
-                        Control.RANDOM: partial(_steering, drawn, layer, scale),
-                        Control.WRONG_LAYER: partial(_steering, found, farthest(layer, layers), scale),
+                        Control.RANDOM: partial(_steering, drawn, scale, layer),
+                        **wrong_layer([layer], layers, partial(_steering, found, scale)),
                     },
                 )
 
 
-def _steering(found: Directions, layer: int, scale: float) -> Steering:
+def _steering(found: Directions, scale: float, layer: int) -> Steering:
     return Steering(found.at(layer), found.made_for, layer, scale)
