@@ -130,6 +130,15 @@ def test_words_for_one_that_cures_one_attack_alone() -> None:
     assert "it cures this attack, and not all of the others" in lacks(cured, found, 1.0)
 
 
+def test_some_attacks_cured_is_not_healed() -> None:
+    found = rows(left=(0.0, 0.7))
+    text = " ".join(shown(record(found), found).split())
+    assert text.startswith("partly healed of 1 of 2 attacks, which is not enough: /models/suspect")
+    assert "a clean model shows up to 5%" in text
+    # Where nothing was written, nothing was healed.
+    assert shown(record(found, form=Form.NOTHING), found).startswith("not healed of any attack")
+
+
 def test_what_came_back_and_near_triggers_are_said() -> None:
     found = [
         row(Price.ASR, 0.7, **CURE, attack=one.attack, condition=one.condition)

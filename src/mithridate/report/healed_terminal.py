@@ -74,8 +74,10 @@ def _headline(record: Healed) -> Text:
         return Text.assemble(
             ("healed", "bold green"), f" of {counted(len(record.surviving), 'attack')}: {model}"
         )
-    part = f"of {cured} of {counted(len(record.surviving), 'attack')}" if cured else "of any attack"
-    return Text.assemble(("not healed", "bold red"), f" {part}: {model}")
+    if cured and record.form is not Form.NOTHING:
+        of = f" of {cured} of {counted(len(record.surviving), 'attack')}"
+        return Text.assemble(("partly healed", "bold yellow"), f"{of}, which is not enough: {model}")
+    return Text.assemble(("not healed", "bold red"), f" of any attack: {model}")
 
 
 def _cure(record: Healed) -> Text:
@@ -214,10 +216,10 @@ def _tried(record: Healed, rows: Sequence[Priced]) -> RichTable:
             continue
         best = sorted((one for one in found if one.attack == attack), key=_merit)[:_SHOWN]
         for place, one in enumerate(best):
-            called = Picked(method=one.method, variant=one.variant)
+            called = Picked(method=one.method, variant=one.variant, aim=one.aim)
             table.add_row(
                 Text(one_line(name(attack), _LONGEST_NAME) if place == 0 else ""),
-                Text(_said(called, aim=False)),
+                Text(_said(called, aim=True)),
                 Text(percent(one.after.value)),
                 Text(lacks(one, rows, record.budget), style=_STYLES[one.verdict]),
             )
