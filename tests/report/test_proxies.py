@@ -48,6 +48,11 @@ def test_a_gap_that_is_none_is_not_told_and_not_averaged() -> None:
     assert mean[1:] == ["–", "–", "–", "–", "50%", "50%", "25%"]
 
 
+def test_a_share_of_a_little_is_no_part_of_the_mean() -> None:
+    *_, mean = texts(ROW, replace(UNMOVED, closed=8.3, clipped=1.0, closed_by_expert=8.4))
+    assert mean[-3:] == ["50%", "50%", "25%"]
+
+
 def test_seeds_are_averaged_and_a_gap_needs_all_of_them() -> None:
     other = replace(ROW, seed=2, base=0.3, closed=0.7, clipped=0.7, closed_by_expert=None)
     asked, _ = texts(ROW, other)

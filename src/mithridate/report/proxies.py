@@ -12,7 +12,7 @@ from mithridate.report.tables import Entry, Group, Row, Table
 from mithridate.report.text import name, percent
 
 COLUMNS = ("Base", "Steered", "Tuned directly", "Expert alone", "Gap closed", "Clipped", "By the expert")
-_MEAN = "mean over what direct tuning moved"
+_MEAN = "mean, attacks left out"
 _TITLES = {
     ProxyMetric.FORBIDDEN_REFUSED: "Forbidden refused",
     ProxyMetric.HARMLESS_REFUSED: "Harmless refused",
@@ -57,7 +57,8 @@ def _groups(rows: Sequence[ProxyRow]) -> tuple[Group, ...]:
             if row.method == method:
                 lines.setdefault((row.metric, row.attack, row.condition), []).append(row)
         shown = [Row(_line(*key), _entries(same)) for key, same in lines.items()]
-        groups.append(Group(method, (*shown, _mean(list(lines.values())))))
+        taught = [same for (_, attack, _), same in lines.items() if not attack]
+        groups.append(Group(method, (*shown, _mean(taught))))
     return tuple(groups)
 
 
@@ -84,7 +85,10 @@ def _all_of(values: Sequence[float | None]) -> float | None:
 
 
 def _mean(lines: Sequence[Sequence[ProxyRow]]) -> Row:
-    """The mean gap over metrics, the figure that the paper quotes; empty where nothing was moved."""
+    """The mean gap over what alignment teaches, the figure that the paper quotes.
+
+    Attacks are no part of it: direct tuning moves some of them a little, and a share of little is anything.
+    """
     gaps = [_gaps(rows) for rows in lines]
     means = []
     for column in zip(*gaps, strict=True):
