@@ -112,6 +112,8 @@ def test_a_second_call_does_nothing_anew_and_damaged_rows_are_made_again(
     assert len(priced_here(run)) == len(whole)
     assert rows_of(run) == whole
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    # One method alone does not take the others out of the list.
+    assert len(priced_here(run, METHODS[0])) == len(whole)
     (damaged,) = [path for path in before if path.parent.name == "steering"]
     (damaged.parent / PRICES).write_bytes(b"PAR1 nothing")
     code, printed, told = finish(price(run, "--json"))

@@ -19,7 +19,7 @@ def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that a run wrote to.")],
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Price this method; may be given again [all].", show_default=False),
+        typer.Option(help="Price this method now; may be given again [all].", show_default=False),
     ] = None,
     dose: Annotated[
         list[str] | None,

@@ -16,7 +16,7 @@ from mithridate.study.config import StudyConfig
 from mithridate.study.layout import CLEAN_TWIN
 from mithridate.study.plan import Step, stages
 from mithridate.study.reading import study_of_run
-from mithridate.study.runner import Watching, do_steps, sweep_partial, threads_each, worker_count
+from mithridate.study.runner import Watching, do_steps, is_done, sweep_partial, threads_each, worker_count
 
 Row = TypeVar("Row")
 
@@ -28,11 +28,13 @@ def gathered(
     table: str,
     watching: Watching,
     beside: Mapping[str, type[Any]] | None = None,
+    before: Callable[[StudyConfig], list[Step]] | None = None,
 ) -> list[Row]:
     """Do what is left of the steps that `plan` makes for the run in `out`; returns and keeps their rows.
 
     Each step writes `table` in its folder, with rows of `row_type`; the run's own `table` holds all of them.
-    `beside` are further tables, with the types of their rows, that some steps write.
+    `beside` are further tables, with the types of their rows, that some steps write. Of the steps that
+    `before` makes, those that are done already keep their rows too, and no others are done.
     Raises RunStateError where there is no finished run or another process works on it, and whatever `plan` or
     a step raises; the same call goes on where it stopped.
     """
@@ -46,10 +48,11 @@ def gathered(
         # The run may have been made on another machine; here no more are at work than there are cores.
         workers = min(worker_count(config), os.cpu_count() or 1)
         do_steps(steps, workers, threads_each(config), watching)
-        rows = [row for step in steps for row in _rows_of(step, row_type, table)]
+        told = steps if before is None else [step for step in before(config) if is_done(step)]
+        rows = [row for step in told for row in _rows_of(step, row_type, table)]
         write_rows(out / table, row_type, rows)
         for other, other_type in (beside or {}).items():
-            found = [row for step in steps for row in _rows_of(step, other_type, other)]
+            found = [row for step in told for row in _rows_of(step, other_type, other)]
             write_rows(out / other, other_type, found)
     return rows
 

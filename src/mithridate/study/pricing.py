@@ -22,7 +22,8 @@ def price_run(
     """Do what is left of the price list of the run in `out`; returns and keeps its rows.
 
     `doses` names which poisoned models are healed, by default those of the largest dose; `methods` what is
-    tried, by default all that the study has the means for. Raises as `price_steps` and `gathered` do.
+    tried now, by default all that the study has the means for. What was tried before, with the same options,
+    stays in the list. Raises as `price_steps` and `gathered` do.
     """
     return gathered(
         out,
@@ -31,4 +32,5 @@ def price_run(
         PRICES,
         watching,
         beside={PROXIES: ProxyRow},
+        before=lambda config: price_steps(config, out, options, tuple(config.doses)),
     )

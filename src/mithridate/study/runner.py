@@ -142,7 +142,7 @@ def do_steps(everything: list[Step], workers: int, threads: int, watching: Watch
 
     Raises whatever a step raises, with the step named in front, and RunStateError where a worker died.
     """
-    done = {step.folder for step in everything if _is_done(step)}
+    done = {step.folder for step in everything if is_done(step)}
     watching.planned(everything, len(done))
     waiting = [step for step in everything if step.folder not in done]
     if not waiting:
@@ -195,7 +195,8 @@ def _environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _is_done(step: Step) -> bool:
+def is_done(step: Step) -> bool:
+    """Whether the step's folder holds what it would write now."""
     record = done_record(step.folder)
     return record is not None and record.get("identity") == step.identity()
 
