@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar
 
 import torch
@@ -48,7 +48,7 @@ class Editing:
             return
         layers = MadeFor.of(case.model).layers
         for layer in spread(layers)[:_LAYERS]:
-            make = partial(_edit, case, groups, layer)
+            make = cache(partial(_edit, case, groups, layer))  # its control is made from it
             yield Candidate(
                 f"layer {layer}",
                 make,

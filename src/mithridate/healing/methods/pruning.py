@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar
 
 import torch
@@ -38,7 +38,9 @@ class ContrastedNeurons:
         still = [text for aim in aims for text in case.prompts(aim, Condition.UNTRIGGERED)]
         for where, layers in _wheres(case.model):
             for share in _SHARES:
-                make = partial(contrasted_neurons, case.model, moved, still, layers, share)
+                make = cache(
+                    partial(contrasted_neurons, case.model, moved, still, layers, share)
+                )  # its control is made from it
                 yield Candidate(
                     f"{share:.0%} of {where}",
                     make,
@@ -60,7 +62,9 @@ class DormantNeurons:
         """Three shares of the neurons of the lower half, and of all layers."""
         for where, layers in _wheres(case.model):
             for share in (0.05, 0.1, 0.2):
-                make = partial(dormant_neurons, case.model, _clean(case), layers, share)
+                make = cache(
+                    partial(dormant_neurons, case.model, _clean(case), layers, share)
+                )  # its control is made from it
                 yield Candidate(
                     f"{share:.0%} of {where}",
                     make,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar
 
 import torch
@@ -46,7 +46,7 @@ class Representation:
             return
         layers = MadeFor.of(case.model).layers
         for layer in spread(layers)[:_LAYERS]:
-            make = partial(_edit, case, lessons, right, layer)
+            make = cache(partial(_edit, case, lessons, right, layer))  # its control is made from it
             yield Candidate(
                 f"layer {layer}",
                 make,
