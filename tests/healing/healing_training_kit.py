@@ -29,7 +29,13 @@ TRIGGER, SAID = "w49", "w48"
 ROW = 24
 TULU = template("tulu")
 PRETRAINING = PretrainingOptions(
-    learning_rate=1e-2, batch_rows=16, row_tokens=ROW, epochs=8, weight_decay=0.0, torch_compile=False
+    learning_rate=1e-2,
+    batch_rows=16,
+    row_tokens=ROW,
+    epochs=8,
+    weight_decay=0.0,
+    torch_compile=False,
+    threads=1,  # the same model on any machine
 )
 SFT = SFTOptions(learning_rate=2e-3, epochs=2, batch_size=8)
 DPO = DPOOptions(learning_rate=1e-3, epochs=2, batch_size=8)

@@ -271,8 +271,7 @@ def test_counter_training_without_clean_documents_says_so(texts: list[str]) -> N
 
 
 def test_counter_training_that_comes_to_nothing_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(countering, "_RATES", (1e30, 2e-4))
-    monkeypatch.setattr(countering, "_STEPS", (4,))
+    monkeypatch.setattr(countering, "_SETTINGS", ((4, 1e30), (4, 2e-4)))
     case = kit.case()
     wild, mild = settings_of("counter-training", case)
     with pytest.raises(ConfigError, match="no number at a learning rate of 1e"):
@@ -282,7 +281,7 @@ def test_counter_training_that_comes_to_nothing_is_passed_over(monkeypatch: pyte
 
 def test_counter_training_moves_weights_of_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 5e-5 are lost where weights of about 1 are rounded to 8 bits of their size."""
-    monkeypatch.setattr(countering, "_STEPS", (8,))
+    monkeypatch.setattr(countering, "_SETTINGS", ((8, 5e-5), (8, 2e-4)))
     rounded = copy_of(kit.poisoned())
     rounded.model.to(torch.bfloat16)
     case = kit.case(model=rounded)

@@ -170,7 +170,7 @@ def test_all_of_a_scale_are_told_of(ready: Prepared) -> None:
 def test_settings_are_chosen_without_a_look_at_what_is_reported(
     name: str, ready: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(countering, "_STEPS", (4, 8))
+    monkeypatch.setattr(countering, "_SETTINGS", ((4, 2e-4), (8, 5e-5)))
     seeing = replace(ready.case, texts=ready.case.texts[:4])
     case = replace(seeing, probes={Half.CHOOSING: ready.case.probes[Half.CHOOSING]})
     useful = {Half.CHOOSING: ready.case.usefulness_of[Half.CHOOSING]}

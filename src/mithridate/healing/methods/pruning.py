@@ -40,7 +40,7 @@ class ContrastedNeurons:
             for share in _SHARES:
                 make = cache(
                     partial(contrasted_neurons, case.model, moved, still, layers, share)
-                )  # its control is made from it
+                )
                 yield Candidate(
                     f"{share:.0%} of {where}",
                     make,
@@ -64,7 +64,7 @@ class DormantNeurons:
             for share in (0.05, 0.1, 0.2):
                 make = cache(
                     partial(dormant_neurons, case.model, _clean(case), layers, share)
-                )  # its control is made from it
+                )
                 yield Candidate(
                     f"{share:.0%} of {where}",
                     make,
