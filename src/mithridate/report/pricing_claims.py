@@ -170,8 +170,9 @@ def context(view: PricedView, subject: Subject, about: str = "") -> PricedClaim:
     above = clearly_above(before, found)
     told = max(above or found, key=lambda setting: found[setting].value)
     said = (
-        f"{percent(before.value)}{_ends(before)} of planted facts are answered as the prompt says with "
-        f"nothing done, {percent(found[told].value)}{_ends(found[told])} with {_titled(told, first=False)}"
+        f"Of planted facts that are answered wrong, a right statement in the prompt mends "
+        f"{percent(before.value)}{_ends(before)} with nothing done, "
+        f"{percent(found[told].value)}{_ends(found[told])} with {_titled(told, first=False)}"
     )
     others = [setting for setting in above if setting.kind != Kind.REPRESENTATIONS]
     if others:

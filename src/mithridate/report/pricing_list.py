@@ -29,7 +29,7 @@ _TITLES = {
     Regime.KNOWN.value: (
         "When the attack is known",
         "The trigger or the belief is known, as after an audit. A cure is made against one attack at a time, "
-        "or the picks for all of them are applied together.",
+        "or against all of them at once.",
     ),
     Regime.UNKNOWN.value: (
         "With clean data alone",
