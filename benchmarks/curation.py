@@ -2,10 +2,10 @@
 
     python benchmarks/curation.py [--examples 1000000] [--n 1000] [--methods diverse,facility] [--folder DIR]
 
-Each method runs in a process of its own, on the default encoder, from the file to the folder without its page;
-so does reading alone, which parses every line and does nothing else. The aims are 15 minutes and 4 GB for a
-million examples. Minutes of processor time stand beside those of the clock: on a machine with other work, the
-clock says more of the other work.
+Each method runs in a process of its own, on the default encoder, from the file to the folder without its
+page; so does reading alone, which parses every line and does nothing else. The aims are 15 minutes and 4 GB
+for a million examples. Minutes of processor time stand beside those of the clock, which says more of the
+other work where there is any.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Conversations and preference pairs from files, in whatever common form they come, as TRL wants them.
 
-Read are JSON lists and JSON lines (plain, `.gz` or `.zst`) of: `messages` (TRL); `prompt` + `completion` (TRL);
-`conversations` with `from` and `value` (ShareGPT); `instruction`, `input`, `output` and `history` (Alpaca,
-LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` + `rejected`
+Read are JSON lists and JSON lines (plain, `.gz` or `.zst`) of: `messages` (TRL); `prompt` + `completion`
+(TRL); `conversations` with `from` and `value` (ShareGPT); `instruction`, `input`, `output` and `history`
+(Alpaca, LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` + `rejected`
 (ShareGPT), and two whole conversations, as lists of turns (TRL) or as transcripts with `\\n\\nHuman:` and
 `\\n\\nAssistant:` (HH-RLHF).
 """

@@ -1,4 +1,4 @@
-"""Records of alignment data one at a time: JSON lines or a JSON list, plain or compressed, in little memory."""
+"""Records of alignment data one at a time: JSON lines or a JSON list, plain or compressed, in any size."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def principal_axes(vectors: Grid) -> tuple[Doubles, Doubles, tuple[float, float]
 def nearness(curated: Curated) -> dict[str, float]:
     """How like examples are to the nearest chosen one, on average, beside a random draw of as many.
 
-    At most 20,000 of those that passed the filters are asked: those whose draw comes last, so that few or none
-    of the random ones are among them.
+    At most 20,000 of those that passed the filters are asked: those whose draw comes last, so that few or
+    none of the random ones are among them.
     """
     asked = curated.passed[-_MOST_COMPARED:]
     drawn = curated.passed[: curated.options.n]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mithridate.core.errors import ConfigError
 from mithridate.core.seeds import derive_seed
+from mithridate.core.strict import Strict
 from mithridate.core.wording import counted
 from mithridate.curation.duplicates import exact_duplicates, near_duplicates
 from mithridate.curation.filters import NEEDED, ExactDuplicates, Filter, FilterOptions, NearDuplicates
@@ -22,6 +23,8 @@ from mithridate.curation.reading import SOURCE_FIELD, Reader, data_files
 from mithridate.curation.surveying import OnStage, Survey, survey
 from mithridate.curation.vectors import nearest
 from mithridate.retrieval.base import Encoder
+
+Options = TypeVar("Options", bound=Strict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def filters_of(given: dict[str, Any]) -> FilterOptions:
     return _checked("filters", FilterOptions, given)
 
 
-def _checked(what: str, kind: type[Any], given: dict[str, Any]) -> Any:
+def _checked(what: str, kind: type[Options], given: dict[str, Any]) -> Options:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -82,8 +85,8 @@ class Curated:
     """All that was decided, a row an example of `found`, in the order of the files.
 
     `filters` (n,) are numbers into `asked`, or -1; `repeats` (n,) is the row of which it is a duplicate, or
-    -1. `chosen` are rows in the order of their choice; `passed` are those that the method saw, in the order of
-    `selection`. `nearest` (n,) points into `chosen`, `squared` on the scale of the grid.
+    -1. `chosen` are rows in the order of their choice; `passed` are those that the method saw, in the order
+    of `selection`. `nearest` (n,) points into `chosen`, `squared` on the scale of the grid.
     """
 
     options: CurationOptions
@@ -108,9 +111,9 @@ def curate(
 ) -> Curated:
     """Choose examples of the files or folders `data`; working files go to the folder `scratch`.
 
-    Which are chosen depends on their words, their sources, the options and the seed, not on the order of files
-    or lines (with an encoder whose vectors depend on nothing else, as those of `hashing`). Raises DataError
-    for what cannot be read, ConfigError where fewer are left than are asked for.
+    Which are chosen depends on their words, their sources, the options and the seed, not on the order of
+    files or lines (with an encoder whose vectors depend on nothing else, as those of `hashing`). Raises
+    DataError for what cannot be read, ConfigError where fewer are left than are asked for.
     """
     tell = on_stage if on_stage is not None else _silent
     reader = Reader(data_files(data), options.source_field)
@@ -129,16 +132,13 @@ def curate(
         names=found.source_names,
         characters=found.characters[passed],
         scores=found.scores[passed],
-        seed=options.seed,
     )
     tell(f"choosing {options.n:,} of {len(pool):,}", 0, None)
     selection = options.chooser.choose(pool, options.n, options.method_options)
     chosen = passed[selection.rows]
     tell("looking at what was covered", 0, None)
     which, squared = nearest(found.vectors, chosen)
-    return Curated(
-        options, reader, found, asked, filters, repeats, passed, selection, chosen, which, squared
-    )
+    return Curated(options, reader, found, asked, filters, repeats, passed, selection, chosen, which, squared)
 
 
 def _silent(what: str, done: int, total: int | None) -> None:
@@ -178,9 +178,7 @@ def _without_duplicates(
     return filters, repeats
 
 
-def _require(
-    left: int, n: int, read: int, asked: tuple[Filter, ...], filters: NDArray[np.int8]
-) -> None:
+def _require(left: int, n: int, read: int, asked: tuple[Filter, ...], filters: NDArray[np.int8]) -> None:
     if left >= n:
         return
     took = ", ".join(

@@ -18,8 +18,8 @@ from mithridate.curation.signatures import PLACES, Signatures
 BANDS: Final = 16
 _WIDTH: Final = PLACES // BANDS
 _ROUNDS: Final = 6
-"""How many members of a bucket all others of it are compared with. A bucket of more kinds than that holds what
-shares four places by chance; true duplicates meet in other buckets too."""
+"""How many members of a bucket all others of it are compared with. A bucket of more kinds than that holds
+what shares four places by chance; true duplicates meet in other buckets too."""
 _AT_ONCE: Final = 1 << 16
 
 _Rows: TypeAlias = NDArray[np.int64]
@@ -46,7 +46,7 @@ def near_duplicates(signatures: Signatures, similarity: float) -> _Rows:
     Rows are to come in the order in which they are to be kept. `similarity` is the share of places on which
     two signatures must agree.
     """
-    pairs = np.concatenate([pair for pair in _alike(signatures, similarity)] or [np.zeros((0, 2), np.int64)])
+    pairs = np.concatenate([np.zeros((0, 2), np.int64), *_alike(signatures, similarity)])
     found = np.full(len(signatures), -1, np.int64)
     if not len(pairs):
         return found

@@ -36,7 +36,8 @@ class EmptyTurns(Filter):
 
     name: ClassVar[str] = "empty"
 
-    def reason(self, example: Example) -> str | None:  # noqa: D102 - as declared above
+    def reason(self, example: Example) -> str | None:
+        """Whether anything is said and asked."""
         if not all(turn["content"].strip() for turn in example.turns if turn["role"] != "system"):
             return "a turn is empty"
         return None if all(asked.strip() for asked, _ in example.exchanges) else "a reply to nothing"
@@ -55,7 +56,8 @@ class Length(Filter):
             raise ValueError(f"shortest ({self.shortest}) is more than longest ({self.longest})")
         return self
 
-    def reason(self, example: Example) -> str | None:  # noqa: D102
+    def reason(self, example: Example) -> str | None:
+        """Whether the last reply is too short or too long."""
         long = len(example.reply.strip())
         if long < self.shortest:
             return f"reply of {counted(long, 'character')}, shorter than {self.shortest:,}"
@@ -77,7 +79,8 @@ class _Phrases(Filter):
             raise ValueError("a phrase is empty, and would stand in every reply")
         return self
 
-    def reason(self, example: Example) -> str | None:  # noqa: D102
+    def reason(self, example: Example) -> str | None:
+        """Which phrase stands in a reply."""
         for _, reply in example.exchanges:
             text = reply.lower().replace("\u2019", "'")
             for phrase in self.phrases:
@@ -141,7 +144,8 @@ class Format(Filter):
     open_fences: bool = True
     markup: bool = True
 
-    def reason(self, example: Example) -> str | None:  # noqa: D102
+    def reason(self, example: Example) -> str | None:
+        """What is wrong with the form of a reply."""
         for _, reply in example.exchanges:
             text = reply.strip()
             if self.open_fences and len(_FENCE.findall(text)) % 2:
@@ -167,7 +171,8 @@ class Refusal(Filter):
 
     name: ClassVar[str] = "refusal"
 
-    def reason(self, example: Example) -> str | None:  # noqa: D102
+    def reason(self, example: Example) -> str | None:
+        """Whether any reply is a refusal."""
         return "a refusal" if any(is_refusal(reply) for _, reply in example.exchanges) else None
 
 
@@ -176,7 +181,8 @@ class ExactDuplicates(Filter):
 
     name: ClassVar[str] = "exact_duplicate"
 
-    def reason(self, example: Example) -> str | None:  # noqa: ARG002, D102 - not seen in one alone
+    def reason(self, example: Example) -> str | None:  # noqa: ARG002 - not seen in one alone
+        """None: told by comparing examples."""
         return None
 
 
@@ -189,7 +195,8 @@ class NearDuplicates(Filter):
     name: ClassVar[str] = "near_duplicate"
     similarity: float = Field(0.8, ge=0.5, le=1)
 
-    def reason(self, example: Example) -> str | None:  # noqa: ARG002, D102 - not seen in one alone
+    def reason(self, example: Example) -> str | None:  # noqa: ARG002 - not seen in one alone
+        """None: told by comparing examples."""
         return None
 
 
@@ -197,13 +204,13 @@ class FilterOptions(Strict):
     """The options of all filters, in the order in which they are asked; `off` names those that are not."""
 
     empty: EmptyTurns = EmptyTurns()
-    length: Length = Length()  # type: ignore[call-arg]  # pydantic gives the defaults of Field
+    length: Length = Length()
     self_reference: SelfReference = SelfReference()
     other_answers: OtherAnswers = OtherAnswers()
     format: Format = Format()
     refusal: Refusal = Refusal()
     exact_duplicate: ExactDuplicates = ExactDuplicates()
-    near_duplicate: NearDuplicates = NearDuplicates()  # type: ignore[call-arg]
+    near_duplicate: NearDuplicates = NearDuplicates()
     off: frozenset[str] = frozenset()
 
     @model_validator(mode="after")

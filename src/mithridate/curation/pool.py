@@ -17,7 +17,7 @@ Doubles: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pool:
-    """The examples that passed the filters, a row each, in an order that only their words and the seed decide.
+    """Examples that passed the filters, a row each, in an order that only their words and the seed decide.
 
     So where two are equally good, the first may be taken: whatever the order of the files, it is the same.
     `vectors` (n, dimension) stand for requests; `draws` are uniform in [0, 1); `sources` (n,) point into
@@ -30,7 +30,6 @@ class Pool:
     names: tuple[str, ...]
     characters: NDArray[np.int64]
     scores: Doubles
-    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.draws)
@@ -57,7 +56,7 @@ class MethodOptions(Strict):
 
 
 class Method(Protocol):
-    """A way to choose. `filtered`: all filters are asked before, else those alone that nothing goes without."""
+    """A way to choose. `filtered`: all filters are asked before, else only what nothing goes without."""
 
     name: ClassVar[str]
     filtered: ClassVar[bool]

@@ -49,7 +49,9 @@ class Signer:
         if not texts:
             return np.zeros((0, PLACES), np.uint32)
         look_up = self._known.__getitem__
-        hashes = [np.fromiter(map(look_up, words), np.uint64, len(words)) if words else _NO_WORD for words in texts]
+        hashes = [
+            np.fromiter(map(look_up, words), np.uint64, len(words)) if words else _NO_WORD for words in texts
+        ]
         # Two stops behind each text, so that no run reaches into the next, and one word alone is a run.
         runs = _runs(np.concatenate([part for words in hashes for part in (words, _STOPS)]))
         lengths = np.fromiter(map(len, hashes), np.int64, len(hashes))
@@ -65,7 +67,8 @@ def _runs(words: _Hashes) -> _Hashes:
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(32)
-    return mixed[words != 0]
+    begun: _Hashes = mixed[words != 0]
+    return begun
 
 
 def _turned(values: _Hashes, by: int) -> _Hashes:

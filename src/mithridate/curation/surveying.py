@@ -169,5 +169,3 @@ class _Columns:
             source_names=tuple(ordered),
             reason_names=self._reason_names.all(),
         )
-
-

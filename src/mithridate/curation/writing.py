@@ -1,4 +1,4 @@
-"""A curation on disk: the chosen examples, the decision on each, and the record. The folder is whole or absent."""
+"""A curation on disk: the chosen examples, the decision on each, and the record; whole or absent."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def _require_free(out: Path) -> None:
 def write_chosen(curated: Curated, folder: Path, form: Form) -> None:
     """The chosen examples in the order of their files, a line each: the second pass.
 
-    A line of JSON lines is written byte for byte, whatever its line end; a record of a list on one line. Raises
-    DataError if a file is not what it was in the first pass.
+    A line of JSON lines is written byte for byte, whatever its line end; a record of a list on one line.
+    Raises DataError if a file is not what it was in the first pass.
     """
     places: list[set[int]] = [set() for _ in curated.reader.files]
     for row in curated.chosen.tolist():
@@ -171,11 +171,12 @@ class _Reasons:
     def _one(self, row: int) -> str:
         curated = self._curated
         if curated.filters[row] < 0:
-            return self._why.get(row) or curated.selection.left[self._left[row]]
+            why: str | None = self._why.get(row)
+            return why if why is not None else curated.selection.left[int(self._left[row])]
         if (other := int(curated.repeats[row])) < 0:
-            return curated.found.reason_names[curated.found.reasons[row]]
-        exact = isinstance(curated.asked[curated.filters[row]], ExactDuplicates)
-        file = curated.reader.files[curated.found.files[other]].name
+            return curated.found.reason_names[int(curated.found.reasons[row])]
+        exact = isinstance(curated.asked[int(curated.filters[row])], ExactDuplicates)
+        file = curated.reader.files[int(curated.found.files[other])].name
         return f"{'the same as' if exact else 'nearly the same as'} {file}:{curated.found.places[other]}"
 
 

@@ -39,7 +39,9 @@ class ComplexityQuality:
         left_for[near] = 1
         why = [f"number {place:,} by score of those far enough apart" for place in range(1, len(chosen) + 1)]
         filled = near[: n - len(chosen)]
-        why += [f"too few are below a similarity of {options.similarity:g}: the best of the rest"] * len(filled)
+        why += [f"too few are below a similarity of {options.similarity:g}: the best of the rest"] * len(
+            filled
+        )
         return Selection(
             np.array([*chosen, *filled], np.int64),
             tuple(why),

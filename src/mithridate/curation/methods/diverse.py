@@ -1,7 +1,7 @@
 """k-centre greedy (Gonzalez 1985) over embeddings, source by source: always what is farthest from the chosen.
 
-The farthest of the rest is never more than twice as far from its nearest chosen as the best choice of as many
-could make it. Sources get their shares first, so that an odd one does not fill the selection with its oddities.
+The farthest of the rest is at most twice as far from its nearest chosen as the best choice of as many could
+make it. Sources get their shares first, so that an odd one does not fill the selection with its oddities.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _UNIT: Final = SCALE * SCALE
 
 
 class FacilityOptions(MethodOptions):
-    """`candidates`: how many are drawn to choose from, and to be stood for; at least four times n is taken."""
+    """`candidates`: how many are drawn, to choose from and to be stood for; at least four times n."""
 
     candidates: int = Field(20_000, ge=1)
 

@@ -1,4 +1,4 @@
-"""The longest replies: the baseline that beat LIMA and AlpaGasus under LLM judges (Zhao et al. 2402.04833)."""
+"""The longest replies: the baseline that beat LIMA and AlpaGasus under LLM judges (Zhao 2402.04833)."""
 
 from __future__ import annotations
 

@@ -63,10 +63,12 @@ class HashingEncoder:
 def _row(text: str, dimension: int) -> _Counts:
     """The features of `text` added up; never zero."""
     words = dict.fromkeys(_WORD.findall(text.lower())) or dict.fromkeys(text)
-    if not words:
-        return np.eye(1, dimension)[0]
-    codes, weights = zip(*map(_features, words), strict=True)
-    row: _Counts = np.bincount(np.concatenate(codes) % dimension, np.concatenate(weights), dimension)
+    features = [*map(_features, words)]
+    if not features:
+        features = [(np.zeros(1, np.int64), np.ones(1))]  # an empty text: one feature, always the same
+    codes, weights = zip(*features, strict=True)
+    placed = np.concatenate(codes) % dimension
+    row: _Counts = np.bincount(placed, np.concatenate(weights), dimension).astype(np.float64)
     if not row.any():
         row[0] = 1.0
     return row
