@@ -2,9 +2,9 @@
 
 Read are JSON lists and JSON lines (plain, `.gz` or `.zst`) of: `messages` (TRL); `prompt` + `completion`
 (TRL); `conversations` with `from` and `value` (ShareGPT); `instruction`, `input`, `output` and `history`
-(Alpaca, LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` + `rejected`
-(ShareGPT), and two whole conversations, as lists of turns (TRL) or as transcripts with `\\n\\nHuman:` and
-`\\n\\nAssistant:` (HH-RLHF).
+(Alpaca, LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` +
+`rejected` (ShareGPT), and two whole conversations, as lists of turns (TRL) or as transcripts with
+`\\n\\nHuman:` and `\\n\\nAssistant:` (HH-RLHF).
 """
 
 from __future__ import annotations

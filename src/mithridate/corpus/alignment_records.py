@@ -57,7 +57,9 @@ def stream_records(path: Path, on_raw: Watcher | None = None) -> Iterator[RawRec
     """
     with read_errors(path), open_reader(path, codec_of(path), on_raw) as stream:
         opening = b""
-        while not opening.strip() and (block := stream.read(BLOCK)):
+        while not opening.removeprefix(_BOM).strip() or len(opening) < len(_BOM):
+            if not (block := stream.read(BLOCK)):
+                break
             opening += block
         opening = opening.removeprefix(_BOM)
         if opening.lstrip()[:1] == b"[":
