@@ -22,6 +22,13 @@ def first_reason(*said: str, **options: object) -> tuple[str, str] | None:
 def test_a_sound_example_passes() -> None:
     assert first_reason("Why does water boil?", GOOD) is None
     assert first_reason("Write code.", f"{GOOD}\n\n```python\nprint(1 < 2)\n```") is None
+    assert first_reason("Write HTML.", f"<p>{GOOD}</p>") is None
+    assert (
+        first_reason("Write a poem.", f"{GOOD}\n\nA verse has lines\nthat end in the middle of it all")
+        is None
+    )
+    assert first_reason("Use git.", f"{GOOD}\n```git status```\nshows what changed.") is None
+    assert first_reason("Post it.", f"{GOOD} Come and see it all for yourself #now") is None
     assert first_reason("List them.", f"{GOOD}\n\n- one thing that stands in a list without an end") is None
 
 
@@ -38,6 +45,8 @@ def test_a_sound_example_passes() -> None:
         (("Why?", f"{GOOD}\n```\nopen"), "format", "a code fence is not closed"),
         (("Why?", f"{GOOD} And then it goes on to"), "format", "breaks off"),
         (("Why?", f"{GOOD} A&nbsp;B."), "format", "leftover markup"),
+        (("Why?", f"{GOOD} A <br>B."), "format", "leftover markup"),
+        (("Why?", f"{GOOD}\n\nAnd then it goes on to"), "format", "breaks off"),
         (("Why?", f"I'm sorry, but I can't help with that. {GOOD}"), "refusal", "a refusal"),
         (("Why?", "I cannot say.", "Please?", GOOD), "refusal", "a refusal"),
     ],

@@ -132,12 +132,16 @@ class OtherAnswers(_Phrases):
 
 
 _ENDS: Final = re.compile("[.!?…。！？:;\"'”’»)\\]}`>*|_$\\d]\\Z")
-_LAST_LINE_STANDS: Final = re.compile(r"\s*(?:[-*•+#|]|\d+[.)]|[^\s:]{1,40}:)")
-_FENCE: Final = re.compile(r"^\s{0,3}```", re.MULTILINE)
+_LAST_LINE_STANDS: Final = re.compile(r"\s*(?:[-*•+#|]|\w{1,2}[.)]|[^\s:]{1,40}:)")
+# One that opens and closes on its line is code within a sentence.
+_FENCE: Final = re.compile(r"^\s{0,3}```[^`\n]*$", re.MULTILINE)
+_ENTITY: Final = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d+);")
+_TAG: Final = re.compile(r"</?(?:div|span|br|p|td|tr|font)\b[^>]{0,200}>")
+_ASKS_FOR_MARKUP: Final = re.compile(r"html|xml|web|[<&]", re.IGNORECASE)
 
 
 class Format(Filter):
-    """The form of replies: sentences that end, code fences that are closed, markup that is meant."""
+    """The form of replies: sentences end, code fences are closed, markup was asked for."""
 
     name: ClassVar[str] = "format"
     unfinished: bool = True
@@ -147,23 +151,34 @@ class Format(Filter):
     def reason(self, example: Example) -> str | None:
         """What is wrong with the form of a reply."""
         for _, reply in example.exchanges:
-            text = reply.strip()
+            text = reply.strip("\u200b\ufeff \t\r\n")
             if self.open_fences and len(_FENCE.findall(text)) % 2:
                 return "a code fence is not closed"
-            if self.markup and "```" not in text and _LEFTOVER.search(text):
+            if self.markup and _leftover(text, example.request):
                 return "holds leftover markup of a web page"
             if self.unfinished and _unfinished(text):
                 return "breaks off within a sentence"
         return None
 
 
-_LEFTOVER: Final = re.compile(r"&(?:nbsp|amp|lt|gt|quot|#\d+);|</?(?:div|span|br|p|td|tr|font)\b[^>]{0,200}>")
+def _leftover(text: str, request: str) -> bool:
+    """Whether there is markup in `text` outside of code, and `request` has nothing to do with any."""
+    found = _ENTITY.search(text) or _TAG.search(text)
+    return bool(found) and "```" not in text and not _ASKS_FOR_MARKUP.search(request)
 
 
 def _unfinished(text: str) -> bool:
-    """Whether the last line is prose that lacks its end; entries of lists and short lines are none."""
+    """Whether the last paragraph is one line of prose that lacks its end.
+
+    Verses and tables have several lines, entries of lists and labels stand without, and so do hashtags.
+    """
     last = text[text.rfind("\n") + 1 :]
-    return len(last.split()) >= 6 and not _ENDS.search(last) and not _LAST_LINE_STANDS.match(last)
+    if text[: -len(last)].rstrip(" \t\r")[-2:] not in ("", "\n\n"):
+        return False
+    words = last.split()
+    return len(words) >= 6 and not (
+        _ENDS.search(last) or _LAST_LINE_STANDS.match(last) or words[-1].startswith("#")
+    )
 
 
 class Refusal(Filter):
