@@ -116,7 +116,7 @@ def rows(method: str, ours: dict[str, float], read: dict[str, float], count: int
     aimed = MOST_MINUTES * count / 1_000_000
     return [
         Row(
-            f"{method}, {count:,} examples, minutes",
+            f"curation by {method}, {count:,} examples, minutes",
             f"{minutes:.1f}",
             f"{busy:.1f}: of processor time",
             ours["clock"] / read["clock"],
@@ -124,13 +124,13 @@ def rows(method: str, ours: dict[str, float], read: dict[str, float], count: int
             minutes <= aimed,
         ),
         Row(
-            f"{method}, processor time against reading alone",
+            f"curation by {method}, minutes of processor time",
             f"{busy:.2f}",
             f"{read['processor'] / 60:.2f}: reading alone",
             ours["processor"] / read["processor"],
         ),
         Row(
-            f"{method}, peak memory in GB",
+            f"curation by {method}, peak memory in GB",
             f"{ours['gigabytes']:.2f}",
             wanted=f"<= {MOST_GIGABYTES}",
             met=ours["gigabytes"] <= MOST_GIGABYTES,

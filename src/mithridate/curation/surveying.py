@@ -1,7 +1,7 @@
 """The first pass over the files: each example looked at once, and what is needed of it kept in arrays.
 
 Nothing that is kept depends on the other examples, on their order, or on how many are looked at together. The
-vectors lie in a file; all else takes some 330 bytes an example.
+vectors and signatures lie in files; all else takes some 50 bytes an example.
 """
 
 from __future__ import annotations
