@@ -14,7 +14,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 # What `make bench` times, the longest last. Each exits with 1 where it misses an aim; the rest are run all the same.
 BENCHMARKS := planting retrieval_speed pretraining evaluation ablation proxy_tuning token_shift weight_shift \
-	localization prices study
+	curation localization prices study
 
 .PHONY: study test test-slow lint bench clean
 

@@ -16,7 +16,7 @@ from mithridate.cli.errors import printable
 from mithridate.corpus.planting import plant_corpus
 from mithridate.corpus.readers import open_corpus
 
-COMMANDS = ("run", "plant", "unplant", "audit", "heal", "report")
+COMMANDS = ("run", "plant", "unplant", "audit", "heal", "curate", "report")
 
 
 def test_version() -> None:

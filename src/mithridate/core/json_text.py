@@ -24,4 +24,8 @@ def parse_json(text: str, path: Path, lines_before: int = 0) -> Any:
 
 def has_half_character(text: str) -> bool:
     """Whether `text` holds a lone surrogate, which no file and no tokenizer takes."""
-    return any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

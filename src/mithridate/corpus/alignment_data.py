@@ -1,26 +1,28 @@
 """Conversations and preference pairs from files, in whatever common form they come, as TRL wants them.
 
-Read are JSON lists and JSON lines (plain or `.gz`) of: `messages` (TRL); `prompt` + `completion` (TRL);
-`conversations` with `from` and `value` (ShareGPT); `instruction`, `input`, `output` and `history` (Alpaca,
-LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` + `rejected`
-(ShareGPT), and two whole conversations, as lists of turns (TRL) or as transcripts with `\\n\\nHuman:` and
-`\\n\\nAssistant:` (HH-RLHF).
+Read are JSON lists and JSON lines (plain, `.gz` or `.zst`) of: `messages` (TRL); `prompt` + `completion`
+(TRL); `conversations` with `from` and `value` (ShareGPT); `instruction`, `input`, `output` and `history`
+(Alpaca, LIMA); and for preferences `prompt` + `chosen` + `rejected` (TRL), `conversations` + `chosen` +
+`rejected` (ShareGPT), and two whole conversations, as lists of turns (TRL) or as transcripts with
+`\\n\\nHuman:` and `\\n\\nAssistant:` (HH-RLHF).
 """
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mithridate.core.errors import DataError
-from mithridate.core.json_text import has_half_character, parse_json
+from mithridate.core.json_text import has_half_character
+from mithridate.corpus.alignment_records import RawRecord, stream_records
 
 Turn = dict[str, str]
+Converted = TypeVar("Converted")
+
+_CONVERSATION = "messages, conversations, prompt + completion, or instruction + output"
 
 _SPEAKERS = {
     "system": "system", "user": "user", "human": "user", "prompter": "user",
@@ -34,8 +36,14 @@ def read_conversations(path: Path, limit: int | None = None) -> list[dict[str, l
     With `limit` only the first records are looked at. Raises DataError naming file, line (or record) and
     field.
     """
-    wanted = "messages, conversations, prompt + completion, or instruction + output"
-    return _read(path, _conversation, wanted, limit)
+    return _read(path, _conversation, _CONVERSATION, limit)
+
+
+def turns_of(found: RawRecord, path: Path) -> list[Turn]:
+    """The turns of one record of the file `path`; errors as for `read_conversations`."""
+    record = _Record(found.value, path, line=found.line, number=found.number)
+    turns: list[Turn] = _converted(record, _conversation, _CONVERSATION)["messages"]
+    return turns
 
 
 def read_preferences(path: Path, limit: int | None = None) -> list[dict[str, list[Turn]]]:
@@ -93,31 +101,23 @@ class _Record:
 
 
 def _read(path: Path, convert: Callable[[_Record], Any], wanted: str, limit: int | None) -> list[Any]:
-    converted = []
-    for record in islice(_records(path), limit):
-        try:
-            converted.append(convert(record))
-        except KeyError:
-            keys = ", ".join(sorted(map(str, record.value)))
-            raise record.error(f"expected {wanted}; found {keys}") from None
+    converted = [_converted(record, convert, wanted) for record in islice(_records(path), limit)]
     if not converted:
         raise DataError("holds no examples", path=path)
     return converted
 
 
-def _records(path: Path) -> Iterator[_Record]:
+def _converted(record: _Record, convert: Callable[[_Record], Converted], wanted: str) -> Converted:
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}", path=path) from error
-    if text.lstrip().startswith("["):
-        values = parse_json(text, path)
-        yield from (_Record(value, path, number=number) for number, value in enumerate(values, 1))
-        return
-    for before, line in enumerate(text.split("\n")):
-        if line.strip():
-            yield _Record(parse_json(line, path, before), path, line=before + 1)
+        return convert(record)
+    except KeyError:
+        keys = ", ".join(sorted(map(str, record.value)))
+        raise record.error(f"expected {wanted}; found {keys}") from None
+
+
+def _records(path: Path) -> Iterator[_Record]:
+    for found in stream_records(path):
+        yield _Record(found.value, path, line=found.line, number=found.number)
 
 
 def _conversation(record: _Record) -> dict[str, list[Turn]]:

@@ -32,12 +32,12 @@ from mithridate.corpus.shards import (
     missing_field,
     sha256_bytes,
 )
-from mithridate.corpus.streams import BLOCK, Codec, Sink, open_reader, open_writer
+from mithridate.corpus.streams import BLOCK, Codec, Readable, Sink, open_reader, open_writer
 
 _BOM = b"\xef\xbb\xbf"
 
 
-def line_blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def line_blocks(stream: Readable) -> Iterator[bytes]:
     """The stream in pieces of whole lines; the last may lack its line end."""
     carried: list[bytes] = []
     while block := stream.read(BLOCK):

@@ -44,6 +44,13 @@ def read_errors(path: Path) -> Iterator[None]:
         raise DataError(f"cannot be read: {error.strerror or error}", path=error.filename or path) from error
 
 
+class Readable(Protocol):
+    """Somewhere to read bytes from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most so many bytes, or all; none at the end."""
+
+
 class Sink(Protocol):
     """Somewhere to write bytes to."""
 

@@ -10,6 +10,7 @@ import math
 import re
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -46,7 +47,7 @@ class HashingEncoder:
         """One unit row a text, shape (len(texts), dimension)."""
         rows = np.zeros((len(texts), self.dimension))
         for row, text in zip(rows, texts, strict=True):
-            _add_all(readable(text), row)
+            row[:] = _row(readable(text), self.dimension)
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
@@ -59,20 +60,31 @@ class HashingEncoder:
         return None
 
 
-def _add_all(text: str, row: _Counts) -> None:
-    """Add the features of `text` to `row`; afterwards it is not zero."""
+def _row(text: str, dimension: int) -> _Counts:
+    """The features of `text` added up; never zero."""
     words = dict.fromkeys(_WORD.findall(text.lower())) or dict.fromkeys(text)
-    for word in words:
-        weight = float(min(len(word), _LONGEST_WEIGHED))
-        _add(word, weight, row)
-        marked = f"^{word}$"
-        parts = len(marked) - _PART_CHARACTERS + 1
-        for start in range(parts):
-            _add(marked[start : start + _PART_CHARACTERS], _PART_WEIGHT * weight / math.sqrt(parts), row)
+    features = [*map(_features, words)]
+    if not features:
+        features = [(np.zeros(1, np.int64), np.ones(1))]  # an empty text: one feature, always the same
+    codes, weights = zip(*features, strict=True)
+    placed = np.concatenate(codes) % dimension
+    row: _Counts = np.bincount(placed, np.concatenate(weights), dimension).astype(np.float64)
     if not row.any():
         row[0] = 1.0
+    return row
 
 
-def _add(feature: str, weight: float, row: _Counts) -> None:
-    code = zlib.crc32(feature.encode())
-    row[code % len(row)] += weight if code & _SIGN else -weight
+# Few words make up most of any text.
+@lru_cache(maxsize=1 << 16)
+def _features(word: str) -> tuple[NDArray[np.int64], _Counts]:
+    """The hash and the signed weight of a word and of each of its parts."""
+    weight = float(min(len(word), _LONGEST_WEIGHED))
+    marked = f"^{word}$"
+    parts = len(marked) - _PART_CHARACTERS + 1
+    features = [(word, weight)]
+    for start in range(parts):
+        part = marked[start : start + _PART_CHARACTERS]
+        features.append((part, _PART_WEIGHT * weight / math.sqrt(parts)))
+    codes = [zlib.crc32(feature.encode()) for feature, _ in features]
+    weights = [w if code & _SIGN else -w for code, (_, w) in zip(codes, features, strict=True)]
+    return np.array(codes, np.int64), np.array(weights)

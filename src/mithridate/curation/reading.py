@@ -1,0 +1,92 @@
+"""The files of a curation and their examples, one at a time and always in the same order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mithridate.core.errors import DataError
+from mithridate.corpus.alignment_data import turns_of
+from mithridate.corpus.alignment_records import RawRecord, stream_records
+from mithridate.corpus.readers import walk
+from mithridate.curation.example import Example
+
+ENDINGS: Final = tuple(kind + codec for kind in (".jsonl", ".json") for codec in ("", ".gz", ".zst"))
+SOURCE_FIELD: Final = "source"
+_LONGEST_SOURCE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file, and what it is called: its path below the folder that was named, or its own name."""
+
+    path: Path
+    name: str
+
+
+def data_files(data: Sequence[Path]) -> list[DataFile]:
+    """The files of alignment data among `data` and below its folders, by their names.
+
+    Raises DataError for what is not there or not of a known form, and where there is no file at all.
+    """
+    found: dict[Path, DataFile] = {}
+    for path in data:
+        if not path.exists():
+            raise DataError("no such file or folder", path=path)
+        if path.is_dir():
+            below = [folder / name for folder, _, names in walk(path) for name in names]
+            for one in below:
+                if one.name.endswith(ENDINGS) and not one.name.startswith("."):
+                    found.setdefault(one.resolve(), DataFile(one, one.relative_to(path).as_posix()))
+        elif path.name.endswith(ENDINGS):
+            found.setdefault(path.resolve(), DataFile(path, path.name))
+        else:
+            raise DataError(f"not alignment data; understood are {', '.join(ENDINGS)}", path=path)
+    if not found:
+        where = data[0] if data else Path()
+        raise DataError(f"no alignment data here; understood are {', '.join(ENDINGS)}", path=where)
+    return sorted(found.values(), key=lambda file: (file.name, str(file.path)))
+
+
+@dataclass
+class Reader:
+    """Examples of files in their order; `digests` holds the SHA-256 of each file that was read to its end."""
+
+    files: Sequence[DataFile]
+    source_field: str = SOURCE_FIELD
+    digests: dict[int, str] = field(default_factory=dict)
+
+    def examples(self) -> Iterator[tuple[int, RawRecord, Example]]:
+        """Each example with the number of its file. Raises DataError naming file, line and field."""
+        for number, record in self.records():
+            yield number, record, self.example(number, record)
+
+    def records(self) -> Iterator[tuple[int, RawRecord]]:
+        """Each record with the number of its file, not looked at."""
+        for number, file in enumerate(self.files):
+            digest = hashlib.sha256()
+            for record in stream_records(file.path, digest.update):
+                yield number, record
+            self.digests[number] = digest.hexdigest()
+
+    def example(self, number: int, record: RawRecord) -> Example:
+        """The example that a record of file `number` holds."""
+        file = self.files[number]
+        return Example(turns_of(record, file.path), self._source(record.value, file, record))
+
+    def _source(self, value: Any, file: DataFile, record: RawRecord) -> str:
+        found = value.get(self.source_field)
+        if found is None or found == "":
+            return file.name
+        if not isinstance(found, str):
+            raise DataError(
+                "the source of an example must be text",
+                path=file.path,
+                line=record.line,
+                field=self.source_field,
+            )
+        # Halves of characters, which JSON can spell, fit into no table.
+        return found.encode("utf-8", "replace").decode()[:_LONGEST_SOURCE]

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from curation_kit import chosen_requests, curated, record, records, write_lines
+
+from mithridate.core.errors import ConfigError, DataError
+from mithridate.curation import surveying
+from mithridate.curation.coverage import CELLS, coverage, nearness
+from mithridate.curation.curating import CurationOptions, options_of
+from mithridate.curation.methods import METHODS
+
+ALL = sorted(METHODS)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_which_are_chosen_depends_on_no_order_and_no_piece(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = records(60)
+    data = tmp_path / "data"
+    data.mkdir()
+    write_lines(data / "a.jsonl", found)
+    first = chosen_requests(curated(data, tmp_path / "s1", 12, method))
+    assert len(first) == 12
+    (data / "a.jsonl").unlink()
+    random.Random(5).shuffle(found)
+    write_lines(data / "a.jsonl", found[:20])
+    write_lines(data / "b.jsonl", found[20:])
+    monkeypatch.setattr(surveying, "EXAMPLES_AT_ONCE", 7)
+    assert chosen_requests(curated(data, tmp_path / "s2", 12, method)) == first
+
+
+@pytest.mark.parametrize("method", ["random", "filtered", "diverse"])
+def test_another_seed_chooses_others(method: str, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "a.jsonl", records(60))
+    one, two = (
+        chosen_requests(curated(data, tmp_path / f"s{seed}", 12, method, seed=seed)) for seed in (0, 1)
+    )
+    assert one != two
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_duplicates_are_never_both_chosen(method: str, tmp_path: Path) -> None:
+    found = records(8, sources=("a",))
+    data = write_lines(tmp_path / "a.jsonl", [*found, *found, *(one | {"source": "b"} for one in found)])
+    chosen = curated(data, tmp_path / "s", 8, method)
+    assert len(chosen_requests(chosen)) == 8
+    with pytest.raises(ConfigError, match="exact_duplicate 16"):
+        curated(data, tmp_path / "t", 9, method)
+
+
+def test_of_near_duplicates_the_longest_is_kept(tmp_path: Path) -> None:
+    (one,) = records(1)
+    asked, replied = (turn["content"] for turn in one["messages"])
+    longer = record(asked, f"{replied} More.")
+    data = write_lines(tmp_path / "a.jsonl", [one, longer])
+    found = curated(data, tmp_path / "s", 1)
+    assert found.found.places[found.chosen].tolist() == [2]
+    assert found.repeats.tolist() == [1, -1]
+
+
+def test_too_few_are_told_with_what_each_filter_took(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "a.jsonl", [*records(5), record("Why?", "So."), record("Why?", " ")])
+    words = r"7 examples asked for, and 5 left of 7 examples; the filters took: empty 1, length 1\."
+    with pytest.raises(ConfigError, match=words):
+        curated(data, tmp_path / "s", 7)
+
+
+def test_a_line_that_is_no_conversation_is_named(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "a.jsonl", [*records(2), {"messages": [{"role": "x", "content": "y"}]}])
+    with pytest.raises(DataError, match=r"a\.jsonl, line 3, field 'messages'"):
+        curated(data, tmp_path / "s")
+    data = write_lines(tmp_path / "b.jsonl", [record("q", "a", source=3)])
+    with pytest.raises(DataError, match=r"b\.jsonl, line 1, field 'source': the source of an example"):
+        curated(data, tmp_path / "s")
+    (tmp_path / "c.jsonl").write_text("\n")
+    with pytest.raises(DataError, match="holds no examples"):
+        curated(tmp_path / "c.jsonl", tmp_path / "s")
+
+
+def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match="no such file or folder"):
+        curated(tmp_path / "none", tmp_path / "s")
+    with pytest.raises(DataError, match="not alignment data"):
+        curated(tmp_path / "notes.txt", tmp_path / "s")
+    with pytest.raises(DataError, match="no alignment data here"):
+        curated(tmp_path, tmp_path / "s")
+    with pytest.raises(ConfigError, match="at least one example"):
+        CurationOptions(0)
+    with pytest.raises(ConfigError, match=r"method diverse: temperature: .*greater than or equal to 1"):
+        options_of("diverse", {"temperature": 0})
+
+
+def test_the_picture_holds_every_example_and_the_chosen_lie_in_it(tmp_path: Path) -> None:
+    found = curated(write_lines(tmp_path / "a.jsonl", records(50)), tmp_path / "s", 9)
+    picture = coverage(found)
+    assert picture.cells.shape == (CELLS, CELLS)
+    assert picture.cells.sum() == 50
+    assert len(picture.points) == len(picture.sources) == 9
+    assert picture.points[:, 0].max() <= 2 * picture.x[-1] - picture.x[-2]
+    assert 0 < picture.explained[1] <= picture.explained[0] <= 1
+    all_chosen = curated(write_lines(tmp_path / "a.jsonl", records(9)), tmp_path / "t", 9)
+    assert nearness(all_chosen)["mean similarity to the nearest chosen"] > 0.999
+
+
+@pytest.mark.shared_data
+def test_lima_and_alpaca_are_curated(shared_data: Path, tmp_path: Path) -> None:
+    found = curated(shared_data / "instruct", tmp_path / "s", 50, "facility")
+    assert len(found.found) == 6029
+    assert len(set(found.chosen.tolist())) == 50
+    names = found.found.source_names
+    assert names == ("alpaca_5000.json", "lima.json")
+    # LIMA was curated, Alpaca was not: far less of it has passed the same filters.
+    share = [(found.filters[found.found.sources == source] == -1).mean() for source in (0, 1)]
+    assert share[1] > 0.7
+    assert share[0] < 0.6
