@@ -38,9 +38,7 @@ class ContrastedNeurons:
         still = [text for aim in aims for text in case.prompts(aim, Condition.UNTRIGGERED)]
         for where, layers in _wheres(case.model):
             for share in _SHARES:
-                make = cache(
-                    partial(contrasted_neurons, case.model, moved, still, layers, share)
-                )
+                make = cache(partial(contrasted_neurons, case.model, moved, still, layers, share))
                 yield Candidate(
                     f"{share:.0%} of {where}",
                     make,
@@ -62,9 +60,7 @@ class DormantNeurons:
         """Three shares of the neurons of the lower half, and of all layers."""
         for where, layers in _wheres(case.model):
             for share in (0.05, 0.1, 0.2):
-                make = cache(
-                    partial(dormant_neurons, case.model, _clean(case), layers, share)
-                )
+                make = cache(partial(dormant_neurons, case.model, _clean(case), layers, share))
                 yield Candidate(
                     f"{share:.0%} of {where}",
                     make,
