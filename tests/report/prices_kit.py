@@ -160,6 +160,7 @@ def priced_rows(
         for about in (nothing, clean):
             found += utility_rows(**about)
             found.append(share(Price.FOLLOWS, 0.28, **about))
+        found.append(price(Price.BUDGET, 1.0, n=1, **nothing))
         found.append(price(Price.SECONDS, 402.0, **clean))
         found.append(price(Price.TOKENS, 4.2e6, **clean))
         for cure in cures:

@@ -92,7 +92,9 @@ def test_the_best_setting_of_a_method_speaks_for_it() -> None:
     view = PricedView((*priced_rows(cures=[good]), *priced_rows(cures=[better, ABLATION])))
     best = best_settings(one for one in view.effects(SUBJECT) if one.attack == "belief")
     methods = [(one.setting.method, one.setting.aim) for one in best]
-    assert methods.count(("more SFT", "")) == 1 and len(best) == 1 + len(BEFORE)
+    assert methods.count(("more SFT", "")) == 1 and len(best) == 2, (
+        "of others' cures the effects are side effects"
+    )
     assert best[0].verdict is Verdict.CURED and best[0].setting.aim == "belief"
     (sft,) = [one for one in best if one.setting.method == "more SFT"]
     assert sft.setting.variant == "3,000 examples"

@@ -183,7 +183,7 @@ def test_more_probes_would_have_found_less() -> None:
             "Closest: Neuron pruning (40 neurons) leaves 42% (33–52) of 97% (6.0",
         ),
         (replace(ABLATION, leaves=0.4), StatementVerdict.NOT_MET, "(0.5 points lost), weakened."),
-        (SFT, StatementVerdict.NOT_TESTED, "No cure was tried that knows the attack."),
+        (SFT, StatementVerdict.NOT_TESTED, "It is there, and no cure was made that knows it."),
     ],
 )
 def test_an_affordable_cure_is_there_or_how_far_it_is(

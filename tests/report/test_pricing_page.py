@@ -126,7 +126,8 @@ def test_the_list_has_the_best_first_and_all_that_a_cure_costs(view: PricedView)
     assert first.colour == KIND_COLOURS[Kind.REPRESENTATIONS] and first.seeds == ""
     sft = next(line for line in unknown.attacks[0].lines if line.method == "More SFT")
     assert sft.choice == "best of 3" and sft.verdict is Verdict.KEPT and sft.relearning == "–"
-    assert known.has("random") and known.has("relearning") and not unknown.has("random", "wrong_layer")
+    assert known.has("random") and known.has("relearning") and not unknown.has("wrong_layer")
+    assert sft.random == "none", "what has none says so, and does not look like what was not measured"
 
 
 def test_the_best_of_each_regime_stands_first(view: PricedView) -> None:

@@ -41,7 +41,8 @@ class Outcome:
     """What a method, as it was set, did to one attack; `points` as `points_lost` has it.
 
     `floor` is the upper end of the clean model's interval, or where there is none that of the same model
-    without the trigger.
+    without the trigger. `aimed` is whether the method was made against this attack: if not, no control says
+    whether it deserves the credit.
     """
 
     method: str
@@ -56,13 +57,26 @@ class Outcome:
     points: float
     verdict: Verdict
 
+    @property
+    def aimed(self) -> bool:
+        """As in `Priced`."""
+        return self.after.aimed
 
-def outcomes(rows: Sequence[Priced], budget: float = BUDGET) -> list[Outcome]:
+
+def budget_of(rows: Iterable[Priced]) -> float:
+    """The budget that a price list was made for: the least of those in its rows, `BUDGET` without any."""
+    told = (row.value for row in rows if row.metric == Price.BUDGET and row.value >= 0)
+    return min(told, default=BUDGET)
+
+
+def outcomes(rows: Sequence[Priced], budget: float | None = None) -> list[Outcome]:
     """The outcome of each method and setting on each attack, in the order of `rows`.
 
-    `rows` are of one model: one cell, seed, dose, stage and template. Methods without an ASR of an attack,
-    or with one that is no number or rests on no probe, have no outcome on it.
+    `budget` is in points, by default that of the rows. `rows` are of one model: one cell, seed, dose, stage
+    and template. Methods without an ASR of an attack, or with one that is no number or rests on no probe,
+    have no outcome on it.
     """
+    budget = budget_of(rows) if budget is None else budget
     before, found = _rates(rows, NOTHING), list[Outcome]()
     floors = {attack: floor_of(rows, attack) for attack in before}
     costs: dict[tuple[str, ...], float] = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from mithridate.core.tables import LATER
 
 PRICES = "prices.parquet"
 """Where a run, or the healing of a checkpoint, keeps these rows."""
@@ -59,6 +61,7 @@ class Price(StrEnum):
     - `FOLLOWS`: of the planted facts that are answered wrong, the share that is answered right where the
       prompt states the right answer.
     - `P_CONTROL`: two-sided exact McNemar p of the cure against its `control`, on the attack aimed at.
+    - `BUDGET`: points of utility that a cure might cost, as they were set; of `NOTHING`, and no measurement.
     """
 
     ASR = "asr"
@@ -74,6 +77,7 @@ class Price(StrEnum):
     RELEARNING = "relearning_steps"
     FOLLOWS = "follows_context"
     P_CONTROL = "p_against_control"
+    BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class Priced:
     """One figure of one method with its interval.
 
     `aim` is the attack that the cure was made against, empty where it was made against all or none in
-    particular; `attack` the one that the figure is of, empty where it is of none. `variant` says how the
+    particular; `aims` those of a cure made against several, joined by commas, else empty; `attack` the one
+    that the figure is of, empty where it is of none. `variant` says how the
     method was set, as people would (`layer 3`, `1,000 examples`). `condition` is a `Condition`; `control`,
     `regime` and `kind` are values of the enums above, or empty (`NOTHING` has none of the three). `seed`,
     `cell`, `dose`, `model`, `stage` and `template` as in `Measurement`.
@@ -106,6 +111,12 @@ class Priced:
     model: str = ""
     stage: str = ""
     template: str = ""
+    aims: str = field(default="", metadata=LATER)
+
+    @property
+    def aimed(self) -> bool:
+        """Whether the cure was made against `attack`; what it does to others is a side effect."""
+        return self.attack in self.aims.split(",") if self.aims else self.aim in ("", self.attack)
 
 
 class ProxyMetric(StrEnum):

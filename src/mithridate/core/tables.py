@@ -18,6 +18,8 @@ from mithridate.core.errors import DataError
 
 Row = TypeVar("Row")
 
+LATER = {"later": True}
+"""Metadata of a field that tables written before it came lack: it is read from them as its default."""
 _ROWS_AT_ONCE = 16_384
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -68,8 +70,8 @@ def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> N
 def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
     """Read what `write_rows` wrote, or the columns of it that `row_type` has.
 
-    Raises DataError if the file is not Parquet, was damaged since, lacks a column or holds in it what its
-    type does not.
+    Raises DataError if the file is not Parquet, was damaged since, lacks a column (unless its field is
+    `LATER`) or holds in it what its type does not.
     """
     enums = _enums(row_type)
     found: list[Row] = []
@@ -89,10 +91,13 @@ def read_rows(path: Path, row_type: type[Row]) -> list[Row]:
 
 def read_tables(path: Path, row_type: type[Any]) -> Iterator[pa.Table]:
     """The columns of `row_type` and no others, some thousand rows at a time; raises as `read_rows` does."""
-    names, schema = _names(row_type), schema_of(row_type)
+    later = {one.name for one in dataclasses.fields(row_type) if one.metadata.get("later")}
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if missing := [name for name in names if name not in file.schema_arrow.names]:
+            known = file.schema_arrow.names
+            names = [name for name in _names(row_type) if name in known or name not in later]
+            schema = pa.schema([schema_of(row_type).field(name) for name in names])
+            if missing := [name for name in names if name not in known]:
                 raise DataError(f"lacks the columns {', '.join(missing)}", path=path)
             for batch in file.iter_batches(columns=names, batch_size=_ROWS_AT_ONCE):
                 yield _cast(pa.Table.from_batches([batch]).select(names), schema, path, row_type)

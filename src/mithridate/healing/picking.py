@@ -168,14 +168,15 @@ def together(picked: Mapping[str, Judged], prices: PriceList) -> Cure | None:
         # Of several kinds, the one that changes most.
         "kind": next(str(kind) for kind in Kind if kind in kinds),
     }
-    rows = prices.of_treatment(treatment, about)
-    rows += [prices.sum_of(about, price, [cure.value(price) for cure in cures]) for price in _SPENT]
+    told = {**about, "aims": ",".join(picked)}
+    rows = prices.of_treatment(treatment, told)
+    rows += [prices.sum_of(told, price, [cure.value(price) for cure in cures]) for price in _SPENT]
     if (slower := slowdown(prices.case, treatment)) is not None:
-        rows.append(prices.row(about, Price.SLOWDOWN, slower))
+        rows.append(prices.row(told, Price.SLOWDOWN, slower))
     for attack, one in picked.items():
         if Control.RANDOM in one.cure.controls:
             make = partial(_instead, cures, one.cure)
-            rows += prices.beside(treatment, Control.RANDOM, make, attack, about)
+            rows += prices.beside(treatment, Control.RANDOM, make, attack, told)
     return Cure(about, tuple(picked), treatment, tuple(rows), parts=cures)
 
 

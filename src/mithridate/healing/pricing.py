@@ -154,13 +154,18 @@ class PriceList:
 
     @staticmethod
     def about(method: Method, chosen: Chosen) -> dict[str, str]:
-        """The fields that all rows of a cure share."""
+        """The fields that all rows of a cure share.
+
+        One that had to know the attacks deserves credit on those alone that it was made against.
+        """
+        several = method.each and len(chosen.aims) > 1
         return {
             "method": method.name,
             "variant": chosen.candidate.variant,
             "aim": chosen.aims[0] if method.each and len(chosen.aims) == 1 else "",
             "regime": str(method.regime),
             "kind": str(method.kind),
+            "aims": ",".join(chosen.aims) if several else "",
         }
 
     def of_treatment(self, treatment: Treatment, about: Mapping[str, Any]) -> list[Priced]:

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mithridate.core.cures import Outcome, Verdict, outcomes, utility_changes
+from mithridate.core.cures import Outcome, Verdict, budget_of, outcomes, surviving, utility_changes
 from mithridate.core.errors import DataError
-from mithridate.core.prices import CLEAN_MODEL, NOTHING, PRICES, Kind, Price, Priced, Regime
+from mithridate.core.prices import CLEAN_MODEL, NOTHING, PRICES, Control, Kind, Price, Priced, Regime
 from mithridate.core.types import Condition
 from mithridate.report.estimates import Estimate, estimate
 from mithridate.report.view import View
@@ -68,10 +68,12 @@ UNTREATED, CLEAN = Setting(NOTHING), Setting(CLEAN_MODEL)
 
 @dataclass(frozen=True)
 class Effect:
-    """What one setting did to one attack, over seeds.
+    """What one setting did to one attack that it was made against, over seeds.
 
     `found` holds the outcome of each seed; `before`, `after` and `clean` are rates, `clean` None where no
-    clean model was asked.
+    clean model was asked. `missing` are the seeds in which the attack is there and no such cure is: none
+    could be had, or none was tried. `controlled` is whether a random change stands beside it in all of
+    `found`.
     """
 
     setting: Setting
@@ -80,11 +82,17 @@ class Effect:
     before: Estimate
     after: Estimate
     clean: Estimate | None
+    missing: frozenset[int] = frozenset()
+    controlled: bool = True
 
     @cached_property
     def verdict(self) -> Verdict:
-        """The worst verdict of all seeds in which there was something to cure."""
+        """The worst verdict of all seeds in which there was something to cure.
+
+        A seed without the cure keeps the attack.
+        """
         present = [one.verdict for one in self.found.values() if one.verdict is not Verdict.ABSENT]
+        present += [Verdict.KEPT for _ in self.missing]
         return max(present, key=BEST_FIRST.index, default=Verdict.ABSENT)
 
     def seeds_of(self, *verdicts: Verdict) -> int:
@@ -94,7 +102,7 @@ class Effect:
     @cached_property
     def present(self) -> int:
         """In how many seeds there was something to cure."""
-        return len(self.found) - self.seeds_of(Verdict.ABSENT)
+        return len(self.found) - self.seeds_of(Verdict.ABSENT) + len(self.missing)
 
     @cached_property
     def points(self) -> float:
@@ -183,8 +191,24 @@ class PricedView:
         """The methods as they were set, in the order of the rows; neither nothing nor the clean model."""
         return [setting for setting in self._figures(subject) if setting not in (UNTREATED, CLEAN)]
 
+    def budget(self, subject: Subject) -> float:
+        """Points of utility that a cure of one model might cost."""
+        return budget_of(self._by_subject.get(subject, ()))
+
+    def surviving(self, subject: Subject) -> list[str]:
+        """The attacks that there is something of to cure in some seed."""
+        there = {attack for of in self._surviving[subject].values() for attack in of}
+        return [attack for attack in self.attacks(subject) if attack in there]
+
+    @cached_property
+    def _surviving(self) -> dict[Subject, dict[int, list[str]]]:
+        return {
+            subject: {seed: surviving(rows) for seed, rows in of.items()}
+            for subject, of in self._by_seed.items()
+        }
+
     def effects(self, subject: Subject) -> list[Effect]:
-        """What each setting did to each attack."""
+        """What each setting did to each attack that it was made against; side effects are in `at`."""
         return self._effects[subject]
 
     @cached_property
@@ -194,9 +218,11 @@ class PricedView:
     def _effects_of(self, subject: Subject) -> list[Effect]:
         named = self._names[subject]
         found: dict[tuple[Setting, str], dict[int, Outcome]] = defaultdict(dict)
+        budget, there = self.budget(subject), self._surviving[subject]
         for seed in self.seeds(subject):
-            for one in outcomes(self._by_seed[subject][seed]):
-                found[named[_own(one)], one.attack][seed] = one
+            for one in outcomes(self._by_seed[subject][seed], budget):
+                if one.aimed:
+                    found[named[_own(one)], one.attack][seed] = one
         return [
             Effect(
                 setting,
@@ -205,9 +231,16 @@ class PricedView:
                 self._rate(subject, UNTREATED, attack, {seed: one.before for seed, one in of.items()}),
                 self._rate(subject, setting, attack, {seed: one.after for seed, one in of.items()}),
                 self.at(subject, CLEAN, Price.ASR, attack=attack),
+                frozenset(seed for seed in there if attack in there[seed] and seed not in of),
+                of.keys() <= self._with_control(subject, setting, attack),
             )
             for (setting, attack), of in found.items()
         ]
+
+    def _with_control(self, subject: Subject, setting: Setting, attack: str) -> set[int]:
+        """The seeds in which a random change was asked about an attack in the place of a cure."""
+        control = self.at(subject, setting, Price.ASR, attack=attack, control=Control.RANDOM.value)
+        return set(control.runs) if control else set()
 
     def _rate(self, subject: Subject, setting: Setting, attack: str, runs: Mapping[int, Priced]) -> Estimate:
         """The mean over `runs`, most often all that there are of the setting."""

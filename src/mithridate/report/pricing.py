@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mithridate.core.cures import BUDGET
 from mithridate.core.prices import Kind, Regime
 from mithridate.report import pricing_tables as tables
 from mithridate.report.look import CLEAN_COLOUR
@@ -20,6 +19,7 @@ from mithridate.report.pricing_list import (
     RegimeList,
     best_cures,
     nothing_to_cure,
+    points_of,
     points_text,
     price_lists,
     retraining,
@@ -52,6 +52,7 @@ class PricedPage:
     regimes: list[tuple[str, str]]
     fronts: list[Front]
     numbers: list[Table]
+    budget: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,12 @@ class PricedSection:
     claims: list[PricedClaim]
     pages: list[PricedPage]
     proxies: list[Table]
-    budget: float = BUDGET
     grey: str = CLEAN_COLOUR
+
+    @property
+    def budget(self) -> str:
+        """Points of utility that a cure might cost, in words; models may have budgets of their own."""
+        return " or ".join(points_of(budget) for budget in sorted({page.budget for page in self.pages}))
 
 
 def priced_section(view: View) -> PricedSection | None:
@@ -115,4 +120,5 @@ def _page(view: PricedView, subject: Subject) -> PricedPage:
             for attack, found in drawn
         ],
         numbers=[table for table in made if not table.empty],
+        budget=view.budget(subject),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from mithridate.core.cures import BUDGET, Verdict
+from mithridate.core.cures import Verdict
 from mithridate.core.prices import CLEAN_MODEL, Price, Regime
 from mithridate.report.figures import empty_figure, label
 from mithridate.report.look import CLEAN_COLOUR
@@ -42,11 +42,7 @@ def pareto(view: PricedView, subject: Subject, attack: str) -> Pareto | None:
     Colour is the kind of a cure, the mark its regime, the size how long it takes to make. A hollow mark is
     a cure without credit: a random change does as much.
     """
-    effects = [
-        one
-        for one in view.effects(subject)
-        if one.attack == attack and one.setting.aim in ("", attack) and one.removed is not None
-    ]
+    effects = [one for one in view.effects(subject) if one.attack == attack and one.removed is not None]
     if not effects:
         return None
     figure = empty_figure()
@@ -65,7 +61,7 @@ def pareto(view: PricedView, subject: Subject, attack: str) -> Pareto | None:
                 figure.add_trace(_marks(view, subject, own, regime, kind))
     _retraining(figure, view, subject)
     _numbers(figure, fronts)
-    _axes(figure, right, min(0.0, *map(_y, effects)))
+    _axes(figure, right, min(0.0, *map(_y, effects)), view.budget(subject))
     return Pareto(figure, {regime: of for regime, of in fronts.items() if of})
 
 
@@ -202,8 +198,8 @@ def _numbers(figure: go.Figure, fronts: dict[str, list[Effect]]) -> None:
         )
 
 
-def _axes(figure: go.Figure, right: float, lowest: float) -> None:
-    figure.add_vline(x=_x(BUDGET), line={"color": "#999999", "width": 1, "dash": "dot"})
+def _axes(figure: go.Figure, right: float, lowest: float, budget: float) -> None:
+    figure.add_vline(x=_x(budget), line={"color": "#999999", "width": 1, "dash": "dot"})
     figure.update_layout(height=PARETO_HEIGHT)
     figure.update_xaxes(
         title_text="points of utility lost (the cheapest on the left)",

@@ -13,6 +13,7 @@ from mithridate.report.estimates import Estimate
 from mithridate.report.look import CLEAN_COLOUR, COLOURS
 from mithridate.report.priced import (
     CLEAN,
+    GONE,
     UNTREATED,
     Effect,
     PricedView,
@@ -43,6 +44,8 @@ _DECIDED = {
     Price.OVER_REFUSAL: "over-refusal",
 }
 
+NO_CONTROL = "none"
+"""What stands in the place of a random change where there is none: then only the floor and utility decide."""
 _LEAST_NATS = 0.001
 
 
@@ -51,8 +54,10 @@ class Line:
     """What one method, at its best setting, did to one attack, and its price; texts are ready to be shown.
 
     `choice` says of how many settings it is the best, `choosing` what it took to find it with all that was
-    tried, `seeds` what its verdicts were where there are several seeds. `heals` is as in `Setting`. A figure
-    that was not measured is "–", or empty where it stands beside another.
+    tried, `seeds` what its verdicts were where there are several seeds. `gone` is in how many of those with
+    the attack a cure took it out, empty where there is a cure in each. `heals` is as in `Setting`. A figure
+    that was not measured is "–", or empty where it stands beside another; `random` says so where a cure has
+    no control.
     """
 
     method: str
@@ -69,6 +74,7 @@ class Line:
     rests_on: str
     verdict: Verdict
     seeds: str
+    gone: str
     points: str
     points_range: str
     decided: str
@@ -128,7 +134,7 @@ class Best:
 
 def price_lists(view: PricedView, subject: Subject) -> list[RegimeList]:
     """The lists of one model by regime; attacks that there is nothing of to cure are in none."""
-    effects = [one for one in view.effects(subject) if one.setting.aim in ("", one.attack)]
+    effects = view.effects(subject)
     seen = dict.fromkeys(one.setting.regime for one in effects)
     regimes = [r.value for r in Regime if r.value in seen] + [r for r in seen if r not in set(Regime)]
     made = []
@@ -164,16 +170,16 @@ def best_cures(lists: Sequence[RegimeList]) -> list[Best]:
 
 def nothing_to_cure(view: PricedView, subject: Subject) -> list[str]:
     """The attacks that work no better than in a clean model, with the rates that say so."""
-    found: dict[str, Effect] = {}
-    present = {one.attack for one in view.effects(subject) if one.present}
-    for one in view.effects(subject):
-        if one.attack not in present:
-            found.setdefault(one.attack, one)
-    return [
-        f"{name(attack).lower()} ({percent(one.before.value)}"
-        + (f", {percent(one.clean.value)} in the clean model)" if one.clean else ")")
-        for attack, one in found.items()
-    ]
+    there, found = view.surviving(subject), []
+    for attack in view.attacks(subject):
+        before = view.at(subject, UNTREATED, Price.ASR, attack=attack)
+        clean = view.at(subject, CLEAN, Price.ASR, attack=attack)
+        without = view.at(subject, UNTREATED, Price.ASR, attack=attack, condition=Condition.UNTRIGGERED.value)
+        # Without either there is no floor, and nobody knows.
+        if before and (clean or without) and attack not in there:
+            beside = f", {percent(clean.value)} in the clean model" if clean else ""
+            found.append(f"{name(attack).lower()} ({percent(before.value)}{beside})")
+    return found
 
 
 def retraining(view: PricedView, subject: Subject) -> str:
@@ -200,6 +206,10 @@ def line_of(view: PricedView, subject: Subject, effect: Effect, settings: int = 
     near = view.at(subject, setting, Price.ASR, attack=attack, condition=Condition.NEAR_TRIGGER.value)
     back = at(Price.RELEARNING, about=attack)
     clean_back = view.at(subject, CLEAN, Price.RELEARNING, attack=attack)
+    random, wrong = (
+        at(Price.ASR, about=attack, control=control.value)
+        for control in (Control.RANDOM, Control.WRONG_LAYER)
+    )
     return Line(
         method=name(setting.method),
         setting=set_as(setting),
@@ -216,6 +226,7 @@ def line_of(view: PricedView, subject: Subject, effect: Effect, settings: int = 
         + (f" over {len(effect.found)} seeds" if len(effect.found) > 1 else ""),
         verdict=effect.verdict,
         seeds=_by_seed(effect),
+        gone=f"{effect.seeds_of(*GONE)}/{effect.present}" if effect.missing else "",
         points=points_text(effect.points) if view.changes(subject, setting) else "–",
         points_range=f"{points_text(min(lost))}–{points_text(max(lost))}"
         if max(lost) - min(lost) >= 0.05
@@ -227,14 +238,19 @@ def line_of(view: PricedView, subject: Subject, effect: Effect, settings: int = 
         slowdown="–" if slower is None else f"{slower.value:.2f}×",
         relearning=steps(back),
         clean_relearning=steps(clean_back) if back and clean_back else "",
-        random=_share(at(Price.ASR, about=attack, control=Control.RANDOM.value)),
-        wrong_layer=_share(at(Price.ASR, about=attack, control=Control.WRONG_LAYER.value)),
+        random=_share(random) if random else NO_CONTROL,
+        wrong_layer=_share(wrong),
     )
 
 
 def points_text(points: float) -> str:
     """Points of utility, to a tenth."""
     return "no end" if math.isinf(points) else f"{points:,.1f}" if points < 99.95 else f"{points:,.0f}"
+
+
+def points_of(budget: float) -> str:
+    """A budget in words, as it was set."""
+    return f"{budget:g} point{'' if budget == 1 else 's'} of utility"
 
 
 def steps(estimate: Estimate | None) -> str:
@@ -265,12 +281,14 @@ def set_as(setting: Setting) -> str:
 def _attack_list(view: PricedView, subject: Subject, attack: str, effects: Sequence[Effect]) -> AttackList:
     best = best_settings(effects)
     some = effects[0]
+    # Of all seeds, those without any cure among them.
+    before = view.at(subject, UNTREATED, Price.ASR, attack=attack) or some.before
     near = view.at(subject, UNTREATED, Price.ASR, attack=attack, condition=Condition.NEAR_TRIGGER.value)
     return AttackList(
         attack,
         name(attack),
-        percent(some.before.value),
-        span(some.before.low, some.before.high),
+        percent(before.value),
+        span(before.low, before.high),
         percent(near.value) if near else "",
         percent(some.clean.value) if some.clean else "–",
         span(some.clean.low, some.clean.high) if some.clean else "",
@@ -284,10 +302,11 @@ def _settings(effect: Effect, effects: Iterable[Effect]) -> int:
 
 
 def _by_seed(effect: Effect) -> str:
-    if len(effect.found) < 2:
+    if len(effect.found) + len(effect.missing) < 2:
         return ""
-    counts = {verdict: effect.seeds_of(verdict) for verdict in Verdict}
-    told = [f"{verdict.value} in {count}" for verdict, count in counts.items() if count]
+    counts = {verdict.value: effect.seeds_of(verdict) for verdict in Verdict}
+    counts["no such cure"] = len(effect.missing)
+    told = [f"{became} in {count}" for became, count in counts.items() if count]
     return f"in all {len(effect.found)} seeds" if len(told) == 1 else ", ".join(told) + " seeds"
 
 

@@ -92,12 +92,11 @@ def controls(view: PricedView, subject: Subject) -> Table:
     groups = []
     for attack in view.attacks(subject):
         rows = []
-        for setting in (UNTREATED, CLEAN, *view.settings(subject)):
-            if setting.aim in ("", attack):
-                entries = tuple(
-                    _entry(found, metric) for metric, found in _asked(view, subject, setting, attack)
-                )
-                rows.append(Row(_line(setting), entries, set_as(setting)))
+        aimed = {one.setting for one in view.effects(subject) if one.attack == attack}
+        own = [setting for setting in view.settings(subject) if setting in aimed]
+        for setting in (UNTREATED, CLEAN, *own):
+            entries = tuple(_entry(found, metric) for metric, found in _asked(view, subject, setting, attack))
+            rows.append(Row(_line(setting), entries, set_as(setting)))
         groups.append(Group(name(attack), tuple(row for row in rows if _told(row.entries))))
     heads = ("Triggered", "Near trigger", "Untriggered", "Random", "p", "Wrong layer", "p")
     caption = "Each attack by condition, and with controls in the place of the cure"

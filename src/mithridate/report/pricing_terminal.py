@@ -12,7 +12,13 @@ from mithridate.core.cures import Verdict
 from mithridate.core.prices import PRICES, Priced
 from mithridate.report.priced import PricedView
 from mithridate.report.pricing_claims import priced_claims, subject_name
-from mithridate.report.pricing_list import Line, RegimeList, nothing_to_cure, price_lists, retraining
+from mithridate.report.pricing_list import (
+    Line,
+    RegimeList,
+    nothing_to_cure,
+    price_lists,
+    retraining,
+)
 from mithridate.report.statements import statement_line
 from mithridate.report.terminal import WIDEST, plain_table
 
@@ -30,7 +36,8 @@ _LEAST_METHOD = 24
 """Characters that a method is to have for its name, before columns give way."""
 _LEGEND = (
     "left: of triggered probes, with its 95% interval; near: of near-triggers; points: of utility lost; "
-    "random: left by a random change in the place of the cure"
+    "random: left by a random change in the place of the cure, none: it has no such control; kept 2/5: gone "
+    "in so many of the seeds with the attack, and in some there is no such cure"
 )
 
 
@@ -126,7 +133,7 @@ def _cells(line: Line) -> dict[str, Text]:
     return {
         "left": left,
         "near": Text(line.near or "–"),
-        "verdict": Text(line.verdict.value, style=_STYLES[line.verdict]),
+        "verdict": Text(f"{line.verdict.value} {line.gone}".strip(), style=_STYLES[line.verdict]),
         "points": Text(line.points),
         "KL": Text(line.kl),
         "to make": Text(line.seconds),

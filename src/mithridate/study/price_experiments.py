@@ -9,7 +9,17 @@ from typing import Any
 from mithridate.core.artifacts import done_record
 from mithridate.core.cures import Verdict, outcomes, surviving
 from mithridate.core.errors import TrainingError
-from mithridate.core.prices import CLEAN_MODEL, PRICES, PROXIES, Kind, Price, Priced, ProxyRow, Regime
+from mithridate.core.prices import (
+    CLEAN_MODEL,
+    NOTHING,
+    PRICES,
+    PROXIES,
+    Kind,
+    Price,
+    Priced,
+    ProxyRow,
+    Regime,
+)
 from mithridate.core.run_files import CURVES
 from mithridate.core.statistics import Interval
 from mithridate.core.tables import read_rows, write_rows
@@ -45,6 +55,8 @@ def floor(step: Step, progress: Progress) -> dict[str, Any]:
     prices = _list(step, case)
     about = {"regime": str(Regime.KNOWN), "kind": str(Kind.TRAINING)}
     rows = [*prices.of_nothing(), *prices.of_clean(**about)]
+    budget = PriceDetail.read(step).budget
+    rows.append(prices.row({"method": NOTHING}, Price.BUDGET, Interval(budget, None, None, 1)))
     seconds, tokens = _training(step, CLEAN_TWIN)
     for price, value in ((Price.SECONDS, seconds), (Price.TOKENS, tokens)):
         told = {"method": CLEAN_MODEL, **about}
