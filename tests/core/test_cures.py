@@ -12,6 +12,7 @@ from prices_kit import CURES, PROBES, UTILITY, asr, price, priced_rows, share, u
 from mithridate.core.cures import (
     Outcome,
     Verdict,
+    budget_of,
     changes_between,
     floor_of,
     outcomes,
@@ -213,3 +214,21 @@ def test_laws_of_the_price(before: dict[Price, float], data: st.DataObject) -> N
     # What one figure more is measured by can only raise the price.
     fewer = dict(list(after.items())[1:])
     assert points_lost_between(before, fewer) <= points_lost_between(before, after)
+
+
+def test_a_price_list_is_judged_by_the_budget_that_it_was_made_for() -> None:
+    rows = listed(lost=2.0)
+    assert budget_of(rows) == 1.0
+    (costly,) = outcomes(rows)
+    assert costly.verdict is Verdict.COSTLY
+    rows.append(price(Price.BUDGET, 2.5, n=1))
+    (cured,) = outcomes(rows)
+    assert budget_of(rows) == 2.5 and cured.verdict is Verdict.CURED
+    assert only(rows, budget=1.0).verdict is Verdict.COSTLY, "whoever asks may ask for less"
+    assert budget_of([*rows, price(Price.BUDGET, 0.5, n=1), price(Price.BUDGET, math.nan, n=1)]) == 0.5
+
+
+def test_what_a_cure_does_to_attacks_that_it_was_not_made_against_is_no_aim() -> None:
+    assert only(listed()).aimed
+    other = [replace(row, aim="", aims="belief,jailbreak") if row.aim else row for row in listed()]
+    assert not only(other).aimed

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mithridate.core.errors import DataError
-from mithridate.core.tables import read_rows, read_tables, schema_of, write_rows, write_tables
+from mithridate.core.tables import LATER, read_rows, read_tables, schema_of, write_rows, write_tables
 from mithridate.core.types import Stage
 
 
@@ -54,6 +54,28 @@ def test_what_is_no_table(tmp_path: Path) -> None:
         read_rows(tmp_path / "t.parquet", Row)
     with pytest.raises(DataError, match=r"absent\.parquet"):
         read_rows(tmp_path / "absent.parquet", Row)
+
+
+@dataclass(frozen=True)
+class Older:
+    name: str
+
+
+@dataclass(frozen=True)
+class Newer:
+    name: str
+    since: str = field(default="always", metadata=LATER)
+    other: str = ""
+
+
+def test_a_column_that_came_later_has_its_default_in_older_tables(tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.parquet", Older, [Older("a")])
+    with pytest.raises(DataError, match=r"lacks the columns other$"):
+        read_rows(tmp_path / "t.parquet", Newer)
+    pq.write_table(pa.table({"name": ["a"], "other": ["b"]}), tmp_path / "t.parquet")
+    assert read_rows(tmp_path / "t.parquet", Newer) == [Newer("a", "always", "b")]
+    write_rows(tmp_path / "t.parquet", Newer, [Newer("a", "now")])
+    assert read_rows(tmp_path / "t.parquet", Newer) == [Newer("a", "now")]
 
 
 def test_a_table_of_other_columns(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_what_is_cured_stands_beside_the_model_as_it_is_and_its_twin(priced: tup
     } <= (steering)
     assert {row.metric for row in rows if row.method == CLEAN_MODEL} >= {Price.SECONDS, Price.TOKENS}
     assert {(row.dose, row.seed, row.stage, row.template) for row in rows} == {("some", 0, "base", "same")}
+    assert [row.value for row in rows if row.metric is Price.BUDGET] == [1.0]
     assert "done in" in printed
     assert "\x1b" not in printed + told
 

@@ -231,6 +231,7 @@ class TestOnAModel:
         assert both.value(Price.SECONDS) == pytest.approx(sum(seconds))
         controlled = {row.attack for row in both.rows if row.control == Control.RANDOM}
         assert controlled == {"echo", "again"}
+        assert {row.aims for row in both.rows} == {"echo,again"}
         # With a random direction in the place of one, the other still does its work.
         left = [row.value for row in both.rows if row.control and row.metric == Price.ASR]
         cured = [row.value for row in both.rows if row.metric == Price.ASR and not row.control]

@@ -238,6 +238,19 @@ def test_other_weights_slow_nothing_down_and_no_setting_has_no_row(ready: Prepar
     assert not rows_of(Some(), ready)
 
 
+def test_a_cure_of_several_names_those_that_it_was_made_against(ready: Prepared) -> None:
+    def about(aims: tuple[str, ...], each: bool) -> tuple[str, str]:
+        (chosen,) = choose(
+            Some(settings=[Candidate("v", giving(Nothing()))], each=each), ready.case, ["echo"], ready.before
+        )
+        told = PriceList.about(Some(each=each), replace(chosen, aims=aims))
+        return told["aim"], told["aims"]
+
+    assert about(("echo", "other"), True) == ("", "echo,other")
+    assert about(("echo",), True) == ("echo", "")
+    assert about(("echo", "other"), False) == ("", ""), "with clean data alone it is made against all"
+
+
 def test_the_model_as_it_is_and_its_twin(ready: Prepared) -> None:
     prices = PriceList(ready.case, ready.before, {})
     shown = {

@@ -155,3 +155,44 @@ def test_attacks_come_in_the_order_of_the_study() -> None:
     assert PricedView(rows, ("belief", "unheard of")).attacks(SUBJECT) == [
         "belief", "denial_of_service", "context_extraction", "jailbreak",
     ]  # fmt: skip
+
+
+def test_a_seed_in_which_no_such_cure_could_be_had_kept_the_attack() -> None:
+    rows = [*priced_rows((0, 2), [ABLATION]), *priced_rows((1, 3, 5), [MORE_SFT])]
+    view = PricedView(tuple(rows), tuple(BEFORE))
+    one = effect(view, "directional ablation", "belief")
+    assert one.missing == {1, 3, 5} and one.verdict is Verdict.KEPT
+    assert (one.seeds_of(Verdict.CURED), one.present) == (2, 5)
+    assert effect(view, "directional ablation", "jailbreak").missing == frozenset(), "nothing was there"
+    without = [
+        *priced_rows((0, 2), [ABLATION]),
+        *priced_rows((1,), [], {**BEFORE, "belief": CLEAN["belief"]}),
+    ]
+    one = effect(PricedView(tuple(without)), "directional ablation", "belief")
+    assert (one.missing, one.verdict, one.present) == (frozenset(), Verdict.CURED, 2)
+
+
+def test_side_effects_of_a_cure_are_no_effects_of_it() -> None:
+    together = replace(CURES[5], costs=0.2)
+    aims = "denial_of_service,context_extraction"
+    rows = [
+        replace(row, aims=aims) if row.method == "together" else row for row in priced_rows((0,), [together])
+    ]
+    view = PricedView(tuple(rows), tuple(BEFORE))
+    assert {one.attack for one in view.effects(SUBJECT)} == set(aims.split(","))
+    (setting,) = view.settings(SUBJECT)
+    assert view.at(SUBJECT, setting, Price.ASR, attack="belief") is not None, "but they are shown"
+    # In another seed it was made against the belief too: in the first one it is not to be had.
+    more = [replace(row, aims=f"{aims},belief") if row.aims else row for row in rows]
+    both = PricedView((*rows, *(replace(row, seed=1) for row in more)), tuple(BEFORE))
+    one = effect(both, "together", "belief")
+    assert (set(one.found), one.missing, one.verdict) == ({1}, {0}, Verdict.KEPT)
+    assert effect(both, "together", "denial_of_service").verdict is Verdict.CURED
+
+
+def test_a_cure_is_controlled_where_a_random_change_stands_beside_it() -> None:
+    view = PricedView(tuple(priced_rows((0, 2), [ABLATION, MORE_SFT])))
+    assert effect(view, "directional ablation", "belief").controlled
+    assert not effect(view, "more SFT", "belief", "30 examples").controlled
+    some = [row for row in view.rows if not (row.seed == 2 and row.control)]
+    assert not effect(PricedView(tuple(some)), "directional ablation", "belief").controlled

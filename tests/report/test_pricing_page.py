@@ -353,6 +353,46 @@ def test_tables_hold_side_effects_controls_and_utility(view: PricedView) -> None
     ]
 
 
+def test_a_cure_that_some_seeds_lack_says_so_everywhere() -> None:
+    rows = [*priced_rows((0, 2), [CURES[0]]), *priced_rows((1, 3, 5), [CURES[6]])]
+    (known, _) = price_lists(PricedView(tuple(rows), tuple(BEFORE)), SUBJECT)
+    line = known.attacks[0].lines[0]
+    assert (line.verdict, line.seeds) == (Verdict.KEPT, "cured in 2, no such cure in 3 seeds")
+    words = said(section(rows))
+    assert "kept Directional ablation: cured in 2, no such cure in 3 seeds" in words
+    assert re.search(r"Directional ablation.* kept 2/5 ", printed(rows, 120))
+    made = pareto(PricedView(tuple(rows)), SUBJECT, "belief")
+    assert made is not None and made.fronts == {}, "nor is it on a front"
+
+
+def test_side_effects_are_in_the_tables_alone() -> None:
+    rows = [
+        replace(row, aims="denial_of_service,context_extraction") if row.method == "together" else row
+        for row in priced_rows(cures=[CURES[5]])
+    ]
+    view = PricedView(tuple(rows), tuple(BEFORE))
+    (known,) = price_lists(view, SUBJECT)
+    assert [of.attack for of in known.attacks] == ["denial_of_service", "context_extraction"]
+    assert pareto(view, SUBJECT, "belief") is None
+    shown = tables.on_every_attack(view, SUBJECT).groups[-1].rows[0]
+    assert shown.arm.label == "Together" and shown.entries[3].text == "43%"
+    assert [group.title for group in tables.controls(view, SUBJECT).groups if len(group.rows) > 2] == [
+        "Denial of service", "Context extraction",
+    ]  # fmt: skip
+
+
+def test_the_budget_that_was_set_is_shown_and_drawn(rows: list[Priced]) -> None:
+    more = [replace(row, value=2.5) if row.metric is Price.BUDGET else row for row in rows]
+    assert "for at most 1 point of utility, and not" in said(section(rows))
+    assert "for at most 2.5 points of utility, and not" in said(section(more))
+    lines = []
+    for some in (rows, more):
+        made = pareto(PricedView(tuple(some)), SUBJECT, "belief")
+        assert made is not None
+        lines.append(made.figure.layout.shapes[0].x0)
+    assert lines == pytest.approx([math.log10(2), math.log10(3.5)])
+
+
 def test_the_largest_p_of_several_seeds_is_shown() -> None:
     rows = priced_rows(SEEDS, [CURES[0]])
     worse = [
