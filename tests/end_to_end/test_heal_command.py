@@ -165,7 +165,7 @@ def test_interrupted_it_says_so_and_leaves_nothing(owned: heal_kit.Owned, tmp_pa
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
     code, _, told = finish(process)
-    # On a machine with much else to do, the signal was seen to end Python itself once, before it could say so.
+    # On a busy machine the signal was once seen to end Python itself, before it could say so.
     assert code in {130, -signal.SIGINT}
     assert ("stopped; nothing was written" in told) == (code == 130)
     assert not [path for path in tmp_path.iterdir() if code == 130 or path.name == "out"]
