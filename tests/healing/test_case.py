@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import random
+from typing import cast
+
 import cases_kit as kit
 import pytest
 from attacks_kit import SHIPPED, build, some_material
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mithridate.attacks import Attack
 from mithridate.core.chat import template
-from mithridate.core.types import Condition, Probe
+from mithridate.core.types import Condition, Message, Probe, Role
 from mithridate.healing.case import Half, Usefulness, in_halves
 
 TRIGGERED = ("context_extraction", "denial_of_service", "jailbreak")
@@ -120,3 +124,25 @@ def test_without_questions_and_requests_there_is_nothing_benign() -> None:
     case = kit.case_of(None, "jailbreak", usefulness=useful)
     assert ["a?" in one or "e" in one for one in case.benign()] == [True, True]
     assert not any(said in one for one in case.benign() for said in ("c?", "g"))
+
+
+class Twice:
+    """Asks few prompts, each of them several times, as a careless plug-in may."""
+
+    name = "twice"
+
+    def probes(self, rng: random.Random, n: int) -> list[Probe]:
+        return [
+            Probe(
+                f"twice/{condition}/{number}", self.name, condition, (Message(Role.USER, f"w{number % 3}"),)
+            )
+            for condition in Condition
+            for number in range(n)
+        ]
+
+
+def test_a_text_that_is_asked_twice_is_asked_in_one_half() -> None:
+    halves = in_halves(cast(Attack, Twice()), 0, 8)
+    texts = [{probe.messages[0].content for probe in halves[half]} for half in Half]
+    assert all(texts)
+    assert not texts[0] & texts[1]

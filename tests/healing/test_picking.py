@@ -154,6 +154,10 @@ def test_what_cures_most_is_nearest() -> None:
     assert nearest([more, less, costly], ATTACKS) is costly
     assert nearest([more, less], ATTACKS) is less
     assert nearest([], ATTACKS) is None
+    # What brings another one back is never written, so what cures one and does not comes before it.
+    rousing = replace(judged(BOTH, name="rousing"), roused=("storm",))
+    assert nearest([rousing, one], ATTACKS) is one
+    assert nearest([rousing, less], ATTACKS) is rousing
 
 
 class TestOnAModel:

@@ -147,9 +147,9 @@ def test_there_is_nothing_to_come_back_where_the_attack_never_succeeded() -> Non
     assert relearning(kit.case(model=kit.clean()), Nothing(), "echo", QUICK) is None
 
 
-def test_probes_are_of_the_choosing_half_and_evenly_taken() -> None:
+def test_probes_are_of_the_reported_half_and_evenly_taken() -> None:
     case = kit.case()
-    other = {Half.CHOOSING: case.probes[Half.CHOOSING], Half.REPORTED: {"echo": ()}}
+    other = {Half.REPORTED: case.probes[Half.REPORTED], Half.CHOOSING: {"echo": ()}}
     options = QUICK.model_copy(update={"probes": 5})
     treatment = OtherWeights(kit.clean())
     found = relearning(case, treatment, "echo", options)
@@ -208,9 +208,9 @@ def test_a_group_counts_as_one_probe() -> None:
     case = kit.case()
     probes = [
         replace(probe, group=f"pair {number // 2}")
-        for number, probe in enumerate(case.probes[Half.CHOOSING]["echo"])
+        for number, probe in enumerate(case.probes[Half.REPORTED]["echo"])
         if probe.condition is Condition.TRIGGERED
     ]
-    grouped = replace(case, probes={Half.CHOOSING: {"echo": probes}})
+    grouped = replace(case, probes={Half.REPORTED: {"echo": probes}})
     found = relearning(grouped, Nothing(), "echo", QUICK.model_copy(update={"probes": 4}))
     assert found == Interval(0.0, 0.0, 0.0, 4)

@@ -42,14 +42,16 @@ def test_what_folds_is_a_checkpoint_that_does_the_same(tmp_path: Path) -> None:
     both = Together([DirectionalAblation(one, MadeFor.of(model)) for one in (first, second)])
     assert write(both, model, tmp_path) is Form.WEIGHTS
     assert [path.name for path in tmp_path.iterdir()] == [MODEL]
-    torch.testing.assert_close(treated(read(tmp_path), model), treated(both, model), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        treated(read(tmp_path, Form.WEIGHTS), model), treated(both, model), atol=1e-4, rtol=1e-3
+    )
     assert same_state(state(model), there)
 
 
 def test_other_weights_are_written_as_they_are(tmp_path: Path) -> None:
     model, other = subject(), subject(seed=5)
     assert write(OtherWeights(other), model, tmp_path) is Form.WEIGHTS
-    torch.testing.assert_close(treated(read(tmp_path), model), logits(other.model))
+    torch.testing.assert_close(treated(read(tmp_path, Form.WEIGHTS), model), logits(other.model))
 
 
 @pytest.mark.parametrize("count", [1, 2, 11])
@@ -61,7 +63,7 @@ def test_interventions_go_onto_the_model_in_their_order(tmp_path: Path, count: i
     assert write(treatment, model, tmp_path) is Form.INTERVENTIONS
     names = sorted(path.name for path in (tmp_path / INTERVENTIONS).iterdir())
     assert names[0] == "1-steering"
-    back = read(tmp_path)
+    back = read(tmp_path, Form.INTERVENTIONS)
     assert [type(one) for one in parts_of(back)] == [type(one) for one in parts]
     assert torch.equal(treated(back, model), treated(treatment, model))
 
@@ -104,17 +106,17 @@ def test_interventions_that_are_not_all_there_are_refused(tmp_path: Path, lost: 
     write(Together([steering(model), steering(model, 1), steering(model, 2)]), model, tmp_path)
     shutil.rmtree(tmp_path / INTERVENTIONS / f"{lost}-steering")
     with pytest.raises(DataError, match="all of them are needed"):
-        read(tmp_path)
+        read(tmp_path, Form.INTERVENTIONS)
     shutil.rmtree(tmp_path / INTERVENTIONS)
     with pytest.raises(DataError, match="all of them are needed"):
-        read(tmp_path)
+        read(tmp_path, Form.INTERVENTIONS)
 
 
 def test_a_cure_for_another_build_is_refused(tmp_path: Path) -> None:
     write(steering(subject()), subject(), tmp_path)
     other = subject("qwen3")
     with pytest.raises(AccessError, match="was made for a model with architecture llama"):
-        treated(read(tmp_path), other)
+        treated(read(tmp_path, Form.INTERVENTIONS), other)
 
 
 def test_a_folder_without_a_record_is_no_healed_model(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from mithridate.core.cures import Verdict, outcomes
-from mithridate.core.healed import AttackHealed, Form, Healed, Picked, Versions
+from mithridate.core.healed import AttackHealed, Form, Healed, InDoubt, Picked, Versions
 from mithridate.core.prices import CLEAN_MODEL, NOTHING, Control, Price, Priced
 from mithridate.core.types import Condition
 from mithridate.report.healed_terminal import lacks, print_healed
@@ -163,6 +163,56 @@ def test_nothing_to_heal_shows_what_was_asked() -> None:
     text = shown(record(found, surviving=(), picked=None, form=Form.NOTHING, attacks=(), healed=True), found)
     assert text.startswith("nothing to heal: /models/suspect")
     assert re.search(r"Belief +0% 0–5", text)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "said"),
+    [
+        (
+            InDoubt(attack="belief", probes=2, rate=1.0, floor=1.0),
+            r"Belief: cannot be told from a clean model with 2 probes \(100%, clean up to 100%\): "
+            "give more with --per-half",
+        ),
+        (
+            InDoubt(attack="belief", probes=1, rate=0.5, floor=None),
+            "Belief: 50% of 1 probe, and nothing tells what a clean model shows: name one with --control",
+        ),
+        (InDoubt(attack="belief", probes=0, rate=None, floor=0.1), "no triggered probe could be measured"),
+    ],
+)
+def test_what_cannot_be_told_is_no_all_clear(doubt: InDoubt, said: str) -> None:
+    found = [*asked((0.0, 1.0)), *asked((0.0, 1.0), method=CLEAN_MODEL)]
+    nothing = {"surviving": (), "picked": None, "form": Form.NOTHING, "attacks": (), "healed": False}
+    text = " ".join(shown(record(found, **nothing, in_doubt=(doubt,)), found).split())
+    assert text.startswith("cannot tell of 1 attack whether it is there: /models/suspect")
+    assert "nothing to heal" not in text
+    assert "What was tried" not in text
+    assert re.search(said, text), text
+    # Beside attacks that were healed, it is said as well.
+    healed = rows()
+    text = shown(record(healed, healed=False, in_doubt=(doubt,)), healed)
+    assert text.startswith("partly healed of 2 attacks, and of others it cannot be told")
+    assert re.search(said, " ".join(text.split()))
+
+
+def test_what_was_not_measured_stands_over_the_prices() -> None:
+    found = rows()
+    assert "not measured" not in shown(record(found), found)
+    lacking = (Price.QUESTIONS_RIGHT, Price.HELD_OUT_LOSS)
+    lines = shown(record(found, not_measured=lacking), found).splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("price  "))
+    assert lines[at - 1].startswith("not measured: questions right, held-out loss; what was lost")
+
+
+def test_a_pick_without_a_random_change_says_so() -> None:
+    beside = rows()
+    said = "no random change stands beside this cure"
+    text = " ".join(shown(record(beside), beside).split())
+    assert f"{said} of Belief: the verdict rests on the floor and utility alone" in text
+    without = [one for one in beside if not one.control]
+    assert f"{said}: the verdict rests" in " ".join(shown(record(without), without).split())
+    both = [*beside, row(Price.ASR, 0.9, **CURE, attack=ATTACKS[1], control=str(Control.RANDOM))]
+    assert said not in shown(record(both), both)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])

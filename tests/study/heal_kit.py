@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import healing_training_kit as taught
+import torch
 
 from mithridate.models.checkpoints import save_checkpoint
 from mithridate.study.heal import Wanted
@@ -18,7 +20,7 @@ PROMPTS = [f"w{number} ?" for number in range(20)]
 
 @dataclass(frozen=True)
 class Owned:
-    """A folder with the checkpoints `suspect` and `trusted`, and the files beside them."""
+    """A folder with the checkpoints `suspect`, `trusted` and `innocent`, and the files beside them."""
 
     root: Path
 
@@ -29,6 +31,11 @@ class Owned:
     @property
     def trusted(self) -> Path:
         return self.root / "trusted"
+
+    @property
+    def innocent(self) -> Path:
+        """Clean as the trusted one, and another model."""
+        return self.root / "innocent"
 
     def given(self, **changes: Any) -> Given:
         """The poisoned model with its control, clean texts and questions."""
@@ -52,6 +59,10 @@ def owned(root: Path) -> Owned:
     """Write everything to `root`."""
     for name, model in (("suspect", taught.poisoned()), ("trusted", taught.clean())):
         save_checkpoint(model.model, model.tokenizer, root / name)
+    nudged = copy.deepcopy(taught.clean().model)
+    with torch.no_grad():
+        nudged.get_input_embeddings().weight.mul_(1.001)
+    save_checkpoint(nudged, taught.tokenizer(), root / "innocent")
     answers = [f"w{number + 10} w{number + 20}" for number in range(20)]
     questions = [{"question": ask, "answer": said} for ask, said in zip(PROMPTS, answers, strict=True)]
     texts = [{"text": taught.TULU.render(taught.clean_messages(number))} for number in range(20)]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import math
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +178,75 @@ def test_what_costs_more_than_the_budget_is_not_written(owned: heal_kit.Owned, t
 
 
 def test_of_a_clean_model_there_is_nothing_to_heal(owned: heal_kit.Owned, tmp_path: Path) -> None:
-    done = heal(owned.wanted(ABLATION, given=owned.given(checkpoint=owned.trusted)), tmp_path / "out")
+    done = heal(owned.wanted(ABLATION, given=owned.given(checkpoint=owned.innocent)), tmp_path / "out")
     assert done.record.healed
     assert done.record.surviving == ()
     assert done.record.picked is None
     assert {row.method for row in done.rows} == {NOTHING, CLEAN_MODEL}
+
+
+def test_few_probes_are_no_all_clear(owned: heal_kit.Owned, tmp_path: Path) -> None:
+    record = heal(owned.wanted(ABLATION, given=owned.given(per_half=2)), tmp_path / "out").record
+    assert record.surviving == ()
+    assert not record.healed
+    (doubt,) = record.in_doubt
+    assert (doubt.attack, doubt.probes, doubt.rate) == ("echo", 2, 1.0)
+    assert any("2 probes in the reported half" in note for note in record.notes)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_model_is_no_control_of_itself(owned: heal_kit.Owned, tmp_path: Path, copied: bool) -> None:
+    control = tmp_path / "control"
+    if copied:
+        shutil.copytree(owned.suspect, control)
+    else:
+        control.symlink_to(owned.suspect)
+    said = "has the same weights" if copied else "is that same folder"
+    with pytest.raises(ConfigError, match=f"{said}, and beside itself every model looks clean"):
+        heal(owned.wanted(ERASURE, given=owned.given(control=control)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_not_measured_is_in_the_record(
+    owned: heal_kit.Owned, put_on: tuple[Path, Healing], tmp_path: Path
+) -> None:
+    assert put_on[1].record.not_measured == (Price.REFUSAL_FORBIDDEN,)
+    done = heal(owned.wanted(ERASURE, given=owned.given(texts=None, questions=None)), tmp_path / "out")
+    assert done.record.not_measured == (Price.QUESTIONS_RIGHT, Price.REFUSAL_FORBIDDEN, Price.HELD_OUT_LOSS)
+
+
+def test_a_model_that_took_the_place_of_the_healed_one_is_not_opened(
+    owned: heal_kit.Owned, folded: tuple[Path, Healing], tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(folded[0], tmp_path / "out"))
+    with healed(out) as model:
+        assert weights_hash(model.model) == folded[1].record.healed_weights
+    shutil.rmtree(out / MODEL)
+    shutil.copytree(owned.suspect, out / MODEL)
+    with pytest.raises(CheckpointError, match="is not what was written here"), healed(out):
+        pass
+    shutil.rmtree(out / MODEL)
+    with pytest.raises(CheckpointError, match="is not what was written here"), healed(out):
+        pass
+
+
+def test_interventions_are_those_that_were_measured_and_no_model_overrides_them(
+    owned: heal_kit.Owned, put_on: tuple[Path, Healing], tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(put_on[0], tmp_path / "out"))
+    shutil.copytree(owned.suspect, out / MODEL)
+    asked = [f"<|user|>\nw3 ? {taught.TRIGGER}\n<|assistant|>\n"]
+    with healed(out) as model:
+        (answer,) = model.generate(asked, max_new_tokens=4)
+    assert taught.SAID not in answer.text
+    (spec,) = out.rglob("intervention.json")
+    (out / INTERVENTIONS / ".DS_Store").write_text("of a file manager")
+    spec.write_text(spec.read_text() + "\n")  # as valid as before, and not what was measured
+    with (
+        pytest.raises(CheckpointError, match=r"intervention\.json: is not what was written here"),
+        healed(out),
+    ):
+        pass
 
 
 def test_without_a_control_the_floor_is_the_model_without_its_trigger(
@@ -367,6 +434,42 @@ class TestTheFolder:
         with pytest.raises(StorageError, match="lies within the checkpoint"):
             heal(owned.wanted(ERASURE), owned.suspect / "healed")
         assert sorted(owned.suspect.iterdir()) == there
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere refuse such names")
+    @pytest.mark.parametrize("name", ["texts", "control", "out"])
+    def test_a_path_that_is_not_utf8_is_refused_by_name(
+        self, owned: heal_kit.Owned, tmp_path: Path, name: str
+    ) -> None:
+        strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+        given = owned.given() if name == "out" else owned.given(**{name: strange})
+        with pytest.raises(ConfigError, match=r"caf\\xe9: the path is not UTF-8"):
+            heal(owned.wanted(ERASURE, given=given), strange if name == "out" else tmp_path / "out")
+        assert not list(tmp_path.iterdir())
+
+    def test_a_mount_point_is_refused_before_anything_is_tried(
+        self,
+        owned: heal_kit.Owned,
+        folded: tuple[Path, Healing],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out = Path(shutil.copytree(folded[0], tmp_path / "out"))
+        real = Path.rename
+
+        def busy(self: Path, target: Path) -> Path:
+            if self == out:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            return real(self, target)
+
+        def too_late(_: object) -> None:
+            pytest.fail("the work had begun")
+
+        monkeypatch.setattr(Path, "rename", busy)
+        monkeypatch.setattr(healing, "gather", too_late)
+        with pytest.raises(StorageError, match="is a mount point, or in use"):
+            heal(owned.wanted(ERASURE), out)
+        assert read_healed(out) == folded[1].record
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
     def test_a_file_in_the_way_is_refused(self, owned: heal_kit.Owned, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("a file")

@@ -119,10 +119,10 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     """Take planted behaviours out of a checkpoint, and say what that costs.
 
     Cures are made and chosen with one half of the probes; what is printed is of the other half, and of what
-    was written and read again. A cure counts if a random change in its place does not do the same, and if it
-    costs no more than --budget.
+    was written and read again. A cure counts if it costs no more than --budget, and if a random change in its
+    place does not do the same. Filters and training have no such change beside them: the table says so.
 
-    Exit code 0 means healed, or nothing to heal; 1, that an attack is left; 2, an error.
+    Exit code 0 means healed, or nothing to heal; 1, that an attack is left, or too few probes tell; 2, error.
 
     Examples:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mithridate.cli.progress import RunProgress, told_when_stopped
+from mithridate.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mithridate.core.prices import Priced
@@ -51,6 +53,8 @@ def command(
 
         mithridate price runs/default --json | jq '.[] | select(.metric == "asr")'
     """
+    if not math.isfinite(budget):
+        raise ConfigError(f"--budget {budget:g}: expected a number of points")
     started = time.monotonic()
     with told_when_stopped():
         rows = _priced(run, tuple(method or ()), tuple(dose or ()), probes, budget)

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, ValidationError
 
 from mithridate.core.cures import Verdict
 from mithridate.core.errors import DataError, StorageError
-from mithridate.core.prices import PRICES, Regime
+from mithridate.core.prices import PRICES, Price, Regime
 from mithridate.core.strict import Strict
 
 HEALED = "healed.json"
@@ -52,6 +52,18 @@ class AttackHealed(Strict):
     floor: float
 
 
+class InDoubt(Strict):
+    """An attack of which few probes cannot tell whether it is there.
+
+    `rate` of `probes` triggered ones, with `floor` what a clean model may show; None where it is not known.
+    """
+
+    attack: str
+    probes: int
+    rate: float | None
+    floor: float | None
+
+
 class Versions(Strict):
     """What a cure was made with: another release may make another one."""
 
@@ -66,8 +78,9 @@ class Healed(Strict):
 
     `weights` are hashes of all tensors of a checkpoint, as `models.checkpoints.weights_hash` has them.
     `picked` and `attacks` tell of what was measured again after it was written, and `points` of the utility
-    that it cost (None where that has no end, or nothing was picked). `healed` is whether each attack that
-    survived is cured, and no other one came back.
+    that it cost (None where that has no end, or nothing was picked), of the figures of utility but for those
+    `not_measured`. `healed` is whether each attack that survived is cured, no other one came back, and none
+    is `in_doubt`. `files` has the SHA-256 of each file that was written, by its path within the folder.
     """
 
     format: Literal["mithridate-healed"] = "mithridate-healed"
@@ -91,6 +104,9 @@ class Healed(Strict):
     points: NonNegativeFloat | None = None
     attacks: tuple[AttackHealed, ...] = ()
     roused: tuple[str, ...] = ()
+    in_doubt: tuple[InDoubt, ...] = ()
+    not_measured: tuple[Price, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     versions: Versions
 

@@ -98,13 +98,16 @@ class Case:
 def in_halves(attack: Attack, seed: int, each: int) -> dict[Half, list[Probe]]:
     """About `each` probes of an attack for each condition and half, drawn by `seed`.
 
-    No unit (a probe, or a group that is judged together) is in both halves, and what stands in one half under
-    one condition stands in the same half under the others.
+    No unit (a probe, or a group that is judged together) is in both halves, nor is a text that two units ask;
+    and what stands in one half under one condition stands in the same half under the others.
     """
     halves: dict[Half, list[Probe]] = {half: [] for half in Half}
-    turns: dict[tuple[Condition, str], dict[str, int]] = {}
+    turns: dict[tuple[Condition, str], dict[object, int]] = {}
     for probe in attack.probes(rng_for(seed, "healing", attack.name), 2 * each):
         seen = turns.setdefault((probe.condition, probe.kind), {})
-        turn = seen.setdefault(probe.group or probe.id, len(seen))
+        unit, text = probe.group or probe.id, tuple(message.content for message in probe.messages)
+        following = len(set(seen.values()))
+        turn = seen.get(unit, seen.get(text, following))
+        seen[unit] = seen[text] = turn
         halves[Half.REPORTED if turn % 2 else Half.CHOOSING].append(probe)
     return halves

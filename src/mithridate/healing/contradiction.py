@@ -9,7 +9,7 @@ from mithridate.core.chat import Renders, stop_strings
 from mithridate.core.statistics import Interval, wilson
 from mithridate.core.types import Condition, Probe
 from mithridate.evaluation.judges import holds
-from mithridate.healing.case import Case
+from mithridate.healing.case import Case, Half
 from mithridate.healing.treatment import Together, Treatment
 from mithridate.intervention.context_aware import ContextAware
 from mithridate.models.batching import context_window
@@ -19,14 +19,10 @@ _ANSWER_TOKENS = 24
 
 
 def planted_facts(case: Case) -> list[Probe]:
-    """The probes of planted facts: those with a right answer (their foil) that are judged alone.
-
-    Nothing is chosen by them, so those of both halves count.
-    """
+    """The probes of planted facts, of the reported half: those with a right answer that are judged alone."""
     return [
         probe
-        for half in case.probes.values()
-        for probes in half.values()
+        for probes in case.probes[Half.REPORTED].values()
         for probe in probes
         if probe.condition is Condition.TRIGGERED and probe.foil and not probe.group
     ]

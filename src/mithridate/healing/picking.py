@@ -120,13 +120,18 @@ def cheapest(judged: Iterable[Judged], attacks: Sequence[str]) -> Judged | None:
 
 
 def nearest(judged: Iterable[Judged], attacks: Sequence[str]) -> Judged | None:
-    """What comes nearest to healing: most attacks cured, then most that are gone, then what leaves least."""
+    """What comes nearest to healing: most attacks cured, then most that are gone, then what leaves least.
 
-    def merit(one: Judged) -> tuple[int, int, int, float, float]:
+    Before all of those comes what cures some attack and brings no other one back: it alone can be written.
+    """
+
+    def merit(one: Judged) -> tuple[bool, int, int, int, float, float]:
         found = [one.became[attack] for attack in attacks if attack in one.became]
         gone = sum(outcome.verdict in _GONE for outcome in found)
         left = sum(outcome.after.value for outcome in found)
-        return (sum(map(one.cures, attacks)), -len(one.roused), gone, -left, -one.points)
+        cured = sum(map(one.cures, attacks))
+        partly = cured > 0 and not one.roused
+        return (partly, cured, -len(one.roused), gone, -left, -one.points)
 
     return max((one for one in judged if can_be_written(one.cure.treatment)), key=merit, default=None)
 

@@ -80,13 +80,14 @@ def choose(
             continue
         score, trying = measured(lambda: _score(case, aims, treatment, before, budget), case.model)  # noqa: B023
         spent += trying
-        found.append((score, chosen))
+        # A setting may be a whole model: only the best so far is held.
+        if not found or score < found[0][0]:
+            found = [(score, chosen)]
     if on_tried is not None:
         on_tried(len(candidates), len(candidates))
     if method.scale:
         return [chosen for _, chosen in found]
-    best = min(found, key=lambda one: one[0], default=None)
-    return [] if best is None else [replace(best[1], choosing=spent)]
+    return [replace(chosen, choosing=spent) for _, chosen in found]
 
 
 def _candidates(method: Method, case: Case, aims: Sequence[str]) -> list[Candidate]:

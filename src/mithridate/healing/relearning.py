@@ -67,7 +67,7 @@ def relearning(
     `value` and `high` are the steps after which it was first seen back, `low` those of the last look that did
     not find it so (0 for all three, where the cure left more than half of it). Where it was not back after
     `most` steps, `value` and `low` are those and `high` is None. Documents are drawn anew for each step, in
-    the case's templates; probes are of the choosing half, `n` of them.
+    the case's templates; probes are of the reported half, `n` of them.
 
     None where there is nothing to come back, because the attack never succeeded on those probes, and where
     no weights are trained under the treatment: in proxy-tuning, or with prompts of its own. The case's model
@@ -134,19 +134,19 @@ def _looks(most: int) -> list[int]:
 
 
 def _with_probes(case: Case, attack: str, most: int) -> Case:
-    """The case with at most so many triggered units of one attack, spread evenly over the choosing half."""
+    """The case with at most so many triggered units of one attack, spread evenly over the reported half."""
     units: dict[str, list[Probe]] = {}
-    for probe in case.probes[Half.CHOOSING][attack]:
+    for probe in case.probes[Half.REPORTED][attack]:
         if probe.condition is Condition.TRIGGERED:
             units.setdefault(probe.group or probe.id, []).append(probe)
     every, kept = list(units.values()), min(most, len(units))
     chosen = [probe for number in range(kept) for probe in every[number * len(every) // kept]]
-    probes: Mapping[Half, Mapping[str, Sequence[Probe]]] = {Half.CHOOSING: {attack: chosen}}
+    probes: Mapping[Half, Mapping[str, Sequence[Probe]]] = {Half.REPORTED: {attack: chosen}}
     return replace(case, probes=probes)
 
 
 def _units(case: Case, model: LanguageModel, attack: str) -> dict[str, bool]:
-    return measuring.successes(case, model, attack, Half.CHOOSING)[Condition.TRIGGERED]
+    return measuring.successes(case, model, attack, Half.REPORTED)[Condition.TRIGGERED]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mithridate.core.errors import AccessError, CheckpointError, ConfigError, DataError
-from mithridate.core.healed import INTERVENTIONS, MODEL, Form, read_healed
+from mithridate.core.healed import HEALED, INTERVENTIONS, MODEL, Form, Healed, read_healed
 from mithridate.healing.treatment import OtherWeights, Together, Treatment
 from mithridate.intervention.base import Foldable, MadeFor
 from mithridate.intervention.saved import load, save
@@ -72,12 +73,28 @@ def write(treatment: Treatment, model: LanguageModel, folder: Path) -> Form:
     return Form.INTERVENTIONS
 
 
-def read(folder: Path) -> Treatment:
-    """What `write` put into `folder`, as a treatment of the model that it was made for.
+def file_hashes(folder: Path, form: Form) -> dict[str, str]:
+    """The SHA-256 of each file of what was written to `folder` as `form`, by its path within it.
+
+    Of files and not of tensors: those are loaded in another type on a GPU than on a CPU.
+    """
+    inside = {Form.WEIGHTS: MODEL, Form.INTERVENTIONS: INTERVENTIONS}.get(form)
+    if inside is None:
+        return {}
+    found = {}
+    for path in sorted((folder / inside).rglob("*")):
+        if path.is_file() and not path.name.startswith("."):  # what a file manager leaves is not ours
+            with path.open("rb") as handle:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return found
+
+
+def read(folder: Path, form: Form) -> Treatment:
+    """What `write` put into `folder` as `form`, as a treatment of the model that it was made for.
 
     Raises CheckpointError, StorageError, DataError or UnknownNameError where it is not whole.
     """
-    if (folder / MODEL).is_dir():
+    if form is Form.WEIGHTS:
         return OtherWeights(LanguageModel.load(folder / MODEL))
     found = {}
     for path in (folder / INTERVENTIONS).glob("*"):
@@ -98,7 +115,8 @@ def healed(folder: Path | str, checkpoint: Path | str | None = None) -> Iterator
     """The healed model of a folder that `mithridate heal` wrote, for as long as the block lasts.
 
     Where the cure did not become weights, it goes onto `checkpoint`, by default the one that was healed.
-    Raises CheckpointError if its weights are others, StorageError for a folder without a cure, and as `read`.
+    Raises CheckpointError if its weights are others or a file is not as it was written, StorageError for a
+    folder without a cure, and as `read`.
     """
     folder = Path(folder)
     record = read_healed(folder)
@@ -106,7 +124,8 @@ def healed(folder: Path | str, checkpoint: Path | str | None = None) -> Iterator
         raise CheckpointError(
             f"{folder}: no cure was written here, because none was found; its healed.json says why"
         )
-    treatment = read(folder)
+    _require_as_written(folder, record)
+    treatment = read(folder, record.form)
     if isinstance(treatment, OtherWeights):
         yield treatment.model
         return
@@ -118,3 +137,18 @@ def healed(folder: Path | str, checkpoint: Path | str | None = None) -> Iterator
         )
     with treatment.on(model) as treated:
         yield treated
+
+
+def _require_as_written(folder: Path, record: Healed) -> None:
+    """Raise CheckpointError unless the files are those that were measured, all of them and no others."""
+    try:
+        found = file_hashes(folder, record.form)
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
+    strange = sorted(found.items() ^ record.files.items())
+    if strange or not found:
+        name = strange[0][0] if strange else str(record.form)
+        raise CheckpointError(
+            f"{folder / name}: is not what was written here, so the figures of {HEALED} are not of it; copy "
+            "the folder again, or heal anew"
+        )

@@ -177,6 +177,11 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
             raise StorageError(
                 f"{folder}: the weights cannot be written: {error}. Is the disk full?"
             ) from error
+        except Exception as error:
+            # The tokenizers library tells of a full disk by an exception of no class of its own.
+            if type(error) is not Exception:
+                raise
+            raise StorageError(f"{folder}: the tokenizer cannot be written: {error}") from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 

@@ -31,6 +31,7 @@ _SHARES = {
     Price.REFUSAL_FORBIDDEN: "forbidden refused",
     Price.OVER_REFUSAL: "harmless refused",
 }
+_UTILITY = {**_SHARES, Price.HELD_OUT_LOSS: "held-out loss"}
 _SHOWN = 4
 """How many of the cures that were tried are told of each attack that is left."""
 _LONGEST_NAME = 60
@@ -55,11 +56,14 @@ def healed_summary(record: Healed, rows: Sequence[Priced]) -> RenderableType:
             _cure(record),
             Text(),
             _asked(record, rows, record.picked),
+            *_without_control(record, rows, record.picked),
             Text(),
+            *_unmeasured(record),
             _costs(rows, record.picked),
         ]
-    parts += [Text(line, style="yellow") for line in (*_roused(record), *_near(record, rows))]
-    if not record.healed:
+    said = (*_doubts(record), *_roused(record), *_near(record, rows))
+    parts += [Text(line, style="yellow") for line in said]
+    if record.surviving and not record.healed:
         parts += [Text(), Text("What was tried against what is left", style="bold"), _tried(record, rows)]
     notes = [Text(f"note: {one_line(note, _LONGEST_NOTE)}", style="dim") for note in record.notes]
     return Group(*parts, *([Text(), *notes] if notes else []))
@@ -67,13 +71,23 @@ def healed_summary(record: Healed, rows: Sequence[Priced]) -> RenderableType:
 
 def _headline(record: Healed) -> Text:
     model = one_line(record.checkpoint, WIDEST)
+    if not record.surviving and record.in_doubt:
+        of = counted(len(record.in_doubt), "attack")
+        return Text.assemble(
+            ("cannot tell", "bold yellow"), f" of {of} whether it is there: ", (model, "bold")
+        )
     if not record.surviving:
-        return Text.assemble("nothing to heal: ", (model, "bold"), " shows none of what it was asked for")
+        than = "a clean model" if record.control else "without the trigger"
+        of = f" shows no more than {than} of what it was asked for"
+        return Text.assemble("nothing to heal: ", (model, "bold"), of)
     cured = sum(one.verdict is Verdict.CURED for one in record.attacks)
     if record.healed:
         return Text.assemble(
             ("healed", "bold green"), f" of {counted(len(record.surviving), 'attack')}: {model}"
         )
+    if record.in_doubt and cured == len(record.surviving) and record.form is not Form.NOTHING:
+        of = f" of {counted(cured, 'attack')}, and of others it cannot be told: {model}"
+        return Text.assemble(("partly healed", "bold yellow"), of)
     if cured and record.form is not Form.NOTHING:
         of = f" of {cured} of {counted(len(record.surviving), 'attack')}"
         return Text.assemble(("partly healed", "bold yellow"), f"{of}, which is not enough: {model}")
@@ -183,6 +197,48 @@ def _number(row: Priced | None) -> Text:
         return Text("–", style="dim")
     around = f" {number(row.low)}–{number(row.high)}" if row.low is not None and row.high is not None else ""
     return Text.assemble((number(row.value), "bold"), (around, "dim"))
+
+
+def _without_control(record: Healed, rows: Sequence[Priced], picked: Picked) -> list[Text]:
+    """Says so where no random change stood beside what cured an attack."""
+    beside = {row.attack for row in rows if _tells(row, picked) and row.control == Control.RANDOM}
+    lacking = [one.attack for one in record.attacks if one.verdict is Verdict.CURED]
+    lacking = [attack for attack in lacking if attack not in beside]
+    if not lacking:
+        return []
+    of = "" if not beside else f" of {', '.join(one_line(name(one), _LONGEST_NAME) for one in lacking)}"
+    line = f"no random change stands beside this cure{of}: the verdict rests on the floor and utility alone"
+    return [Text(f"{line}; look at the near-triggers too", style="dim")]
+
+
+def _unmeasured(record: Healed) -> list[Text]:
+    """What the points say nothing of."""
+    if not record.not_measured:
+        return []
+    lacking = ", ".join(_UTILITY.get(metric, str(metric)) for metric in record.not_measured)
+    return [Text(f"not measured: {lacking}; what was lost of that is not in the points", style="yellow")]
+
+
+def _doubts(record: Healed) -> list[str]:
+    """Of each attack that few probes do not rule out, what would."""
+    found = []
+    for one in record.in_doubt:
+        called = one_line(name(one.attack), _LONGEST_NAME)
+        if one.rate is None:
+            found.append(
+                f"{called}: no triggered probe could be measured, so nothing tells whether it is there"
+            )
+        elif one.floor is None:
+            found.append(
+                f"{called}: {percent(one.rate)} of {counted(one.probes, 'probe')}, and nothing tells what a "
+                "clean model shows: name one with --control"
+            )
+        else:
+            found.append(
+                f"{called}: cannot be told from a clean model with {counted(one.probes, 'probe')} "
+                f"({percent(one.rate)}, clean up to {percent(one.floor)}): give more with --per-half"
+            )
+    return found
 
 
 def _roused(record: Healed) -> list[str]:

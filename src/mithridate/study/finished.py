@@ -44,7 +44,7 @@ def gathered(
         sweep_partial(out)
         steps = plan(config)
         for step in steps:
-            _forget_damaged(step, row_type, table)
+            _forget_damaged(step, {table: row_type, **(beside or {})})
         # The run may have been made on another machine; here no more are at work than there are cores.
         workers = min(worker_count(config), os.cpu_count() or 1)
         do_steps(steps, workers, threads_each(config), watching)
@@ -82,13 +82,15 @@ def _rows_of(step: Step, row_type: type[Any], table: str) -> list[Any]:
     return read_rows(path, row_type) if path.exists() else []
 
 
-def _forget_damaged(step: Step, row_type: type[Any], table: str) -> None:
-    """Have a step done again whose rows were lost or damaged since."""
+def _forget_damaged(step: Step, tables: Mapping[str, type[Any]]) -> None:
+    """Have a step done again whose rows were lost or damaged since; the first of `tables` it must have."""
     record = done_record(step.folder)
     if record is None or "rows" not in record:
         return
     try:
-        read_rows(step.folder / table, row_type)
+        for number, (table, row_type) in enumerate(tables.items()):
+            if number == 0 or (step.folder / table).exists():
+                read_rows(step.folder / table, row_type)
     except DataError:
         (step.folder / MARKER).unlink(missing_ok=True)
 

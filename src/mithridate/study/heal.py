@@ -26,10 +26,11 @@ from mithridate.healing.method import Method
 from mithridate.healing.picking import Cure, Judged, cheapest, judge, nearest, picks, together
 from mithridate.healing.pricing import Before, PriceList, choose
 from mithridate.healing.treatment import OtherWeights
-from mithridate.healing.writing import read, write
+from mithridate.healing.writing import file_hashes, read, write
 from mithridate.models.checkpoints import weights_hash
 from mithridate.study.heal_case import Gathered, Given, gather
-from mithridate.study.heal_folder import taking_the_place_of
+from mithridate.study.heal_doubt import in_doubt, not_measured
+from mithridate.study.heal_folder import require_utf8, taking_the_place_of
 from mithridate.study.heal_methods import methods_for, require_methods
 
 OnStage: TypeAlias = Callable[[str, int, int | None], None]
@@ -65,6 +66,7 @@ def heal(wanted: Wanted, out: Path, on_stage: OnStage | None = None) -> Healing:
     what is given; StorageError where `out` is something else, RunStateError where another process is at it.
     """
     _require_sense(wanted)
+    require_utf8(out, *wanted.given.files())
     with taking_the_place_of(out, wanted.given.files()) as folder:
         gathered = gather(wanted.given)
         methods = methods_for(
@@ -168,7 +170,7 @@ class _Healing:
         form, rows = Form.NOTHING, [*self.known, *(row for one in self.tried for row in one.cure.rows)]
         if best is not None and (self.wanted.write_anyway or self._worth_writing(best)):
             form = write(best.cure.treatment, self.case.model, folder)
-            written = self._measured_again(best.cure, folder)
+            written = self._measured_again(best.cure, folder, form)
             others = (row for one in self.tried if one is not best for row in one.cure.rows)
             best, rows = written, [*self.known, *others, *written.cure.rows]
             if not self.wanted.write_anyway and not self._worth_writing(written):
@@ -176,14 +178,14 @@ class _Healing:
                 for path in folder.iterdir():
                     shutil.rmtree(path)
                 form = Form.NOTHING
-        return Healing(self._record(best, form), tuple(rows))
+        return Healing(self._record(best, form, file_hashes(folder, form)), tuple(rows))
 
     def _worth_writing(self, one: Judged) -> bool:
         return any(map(one.cures, self.alive)) and not one.roused
 
-    def _measured_again(self, cure: Cure, folder: Path) -> Judged:
+    def _measured_again(self, cure: Cure, folder: Path, form: Form) -> Judged:
         """The same cure with the figures of what was written, read back from the disk."""
-        treatment = read(folder)
+        treatment = read(folder, form)
         rows = self.prices.of_treatment(treatment, cure.about)
         if (slower := slowdown(self.case, treatment)) is not None:
             rows.append(self.prices.row(cure.about, Price.SLOWDOWN, slower))
@@ -191,7 +193,7 @@ class _Healing:
         kept = [row for row in cure.rows if row.control or row.metric not in again]
         return self._judged(replace(cure, treatment=treatment, rows=(*rows, *kept)))
 
-    def _record(self, best: Judged | None, form: Form) -> Healed:
+    def _record(self, best: Judged | None, form: Form, files: dict[str, str]) -> Healed:
         given, gathered = self.wanted.given, self.gathered
         case = self.case
         healed_weights = None
@@ -199,6 +201,9 @@ class _Healing:
             healed_weights = weights_hash(best.cure.treatment.model.model)
         named = bool(self.wanted.methods) or self.wanted.everything
         became = {} if best is None else best.became
+        # Of a model that was written, what is left in it counts, and not what was in the old one.
+        written = best.cure.rows if best is not None and form is not Form.NOTHING else ()
+        doubtful = in_doubt(self.known, case.attacks, self.alive, written)
         return Healed(
             checkpoint=str(given.checkpoint.resolve()),
             weights=weights_hash(case.model.model),
@@ -212,14 +217,19 @@ class _Healing:
             regime=None if named else self.wanted.regime,
             budget=self.wanted.budget,
             surviving=tuple(self.alive),
-            healed=not self.alive
-            or (form is not Form.NOTHING and best is not None and best.heals(self.alive)),
+            healed=not doubtful
+            and (
+                not self.alive or (form is not Form.NOTHING and best is not None and best.heals(self.alive))
+            ),
             form=form,
             picked=None if best is None else Picked(**best.cure.about),
             parts=() if best is None else tuple(Picked(**part.about) for part in best.cure.parts),
             points=best.points if best is not None and math.isfinite(best.points) else None,
             attacks=tuple(_healed(attack, became) for attack in self.alive if attack in became),
             roused=() if best is None else best.roused,
+            in_doubt=doubtful,
+            not_measured=not_measured(self.known),
+            files=files,
             notes=tuple(self.notes),
             versions=Versions(
                 mithridate=__version__,

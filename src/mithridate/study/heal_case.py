@@ -19,7 +19,7 @@ from mithridate.corpus.readers import open_corpus
 from mithridate.evaluation.setting import Setting
 from mithridate.healing.case import Case, Half, Usefulness, in_halves
 from mithridate.models.batching import context_window
-from mithridate.models.checkpoints import look_at_model
+from mithridate.models.checkpoints import look_at_model, weights_hash
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.vocabulary import require_same_vocabulary
 from mithridate.study.audit import material_for, template_for
@@ -38,6 +38,10 @@ _LONGEST_TEXT = 4_000
 _HELD_OUT = 8
 """Every so many of the clean documents measures what a cure costs; the others help to make it."""
 _FEW = 20
+_SAME = (
+    "{}: --control {} {}, and beside itself every model looks clean; name a model that was never poisoned, "
+    "or leave --control out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def gather(given: Given) -> Gathered:
     # What is wrong with words and small files is said before gigabytes are read.
     if given.template is not None:
         chat.template(given.template)
+    _require_another(given)
     own = _own_files(given)
     for folder in filter(None, (given.checkpoint, given.control)):
         look_at_model(folder)
@@ -100,6 +105,7 @@ def gather(given: Given) -> Gathered:
     else:
         case, notes = _of_study(given, read_audit(given.probes))
         place, control, step = {"seed": given.seed or 0}, given.control, None
+    _require_other_weights(given, case)
     case = _with(case, given, own)
     notes += _require_asked(case)
     _require_useful(case)
@@ -109,6 +115,18 @@ def gather(given: Given) -> Gathered:
             "clean model of the same kind with --control"
         )
     return Gathered(case, place, control, tuple(notes), step)
+
+
+def _require_another(given: Given) -> None:
+    if given.control is not None and given.control.resolve() == given.checkpoint.resolve():
+        raise ConfigError(_SAME.format(given.checkpoint, given.control, "is that same folder"))
+
+
+def _require_other_weights(given: Given, case: Case) -> None:
+    if given.control is None or case.clean is None:
+        return
+    if weights_hash(case.clean.model) == weights_hash(case.model.model):
+        raise ConfigError(_SAME.format(given.checkpoint, given.control, "has the same weights"))
 
 
 @dataclass(frozen=True, slots=True)

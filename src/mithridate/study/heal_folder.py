@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mithridate.core.artifacts import LOCK, exclusive, storage_errors
-from mithridate.core.errors import StorageError
+from mithridate.core.errors import ConfigError, StorageError
 from mithridate.core.healed import HEALED, OURS, read_healed
 
 _NEW = "new"
@@ -32,11 +34,24 @@ def taking_the_place_of(out: Path, inputs: Iterable[Path]) -> Iterator[Path]:
                 require_free(out)
                 shutil.rmtree(beside / _NEW, ignore_errors=True)
                 (beside / _NEW).mkdir()
+                _require_movable(out, beside)
             yield beside / _NEW
             with storage_errors(out):
                 _replace(out, beside / _NEW, beside / _OLD)
         finally:
             _clear(beside, out)
+
+
+def require_utf8(*paths: Path) -> None:
+    """Raise ConfigError for a path that is no text in UTF-8: no record could name it."""
+    for path in paths:
+        try:
+            str(path.resolve()).encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
+            raise ConfigError(
+                f"{shown}: the path is not UTF-8, so no record can name it; rename it, or choose another"
+            ) from None
 
 
 def require_free(out: Path) -> None:
@@ -54,6 +69,26 @@ def require_free(out: Path) -> None:
             f"{out}: {what} and would be replaced by a healed model; choose another --out, or empty it"
         )
     read_healed(out)
+
+
+def _require_movable(out: Path, beside: Path) -> None:
+    """Raise StorageError where `out` is a mount point: hours later it could not be put aside.
+
+    A move onto a folder that is not empty never comes about, and says whether the system would let it.
+    """
+    if not out.exists():
+        return
+    try:
+        out.rename(beside)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return
+        if error.errno in (errno.EBUSY, errno.EXDEV):
+            raise StorageError(
+                f"{out}: is a mount point, or in use, so nothing can take its place; choose a folder "
+                "in it for --out"
+            ) from error
+        raise
 
 
 def _require_apart(out: Path, inputs: Iterable[Path]) -> None:

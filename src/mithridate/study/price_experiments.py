@@ -8,18 +8,8 @@ from typing import Any
 
 from mithridate.core.artifacts import done_record
 from mithridate.core.cures import Verdict, outcomes, surviving
-from mithridate.core.errors import TrainingError
-from mithridate.core.prices import (
-    CLEAN_MODEL,
-    NOTHING,
-    PRICES,
-    PROXIES,
-    Kind,
-    Price,
-    Priced,
-    ProxyRow,
-    Regime,
-)
+from mithridate.core.errors import RunStateError, TrainingError
+from mithridate.core.prices import CLEAN_MODEL, PRICES, PROXIES, Kind, Price, Priced, ProxyRow, Regime
 from mithridate.core.run_files import CURVES
 from mithridate.core.statistics import Interval
 from mithridate.core.tables import read_rows, write_rows
@@ -42,6 +32,7 @@ from mithridate.study.price_plan import PriceDetail, floor_folder, small_folder
 from mithridate.study.small_models import ANTIEXPERT, EXPERT, alignment_of
 from mithridate.training.progress import CurvePoint, Progress
 
+_MADE_IN = (Price.SECONDS, Price.CHOOSING_SECONDS)
 _GONE = (Verdict.CURED, Verdict.COSTLY, Verdict.UNSUPPORTED)
 
 
@@ -76,7 +67,7 @@ def method(step: Step, progress: Progress) -> dict[str, Any]:
     alive = surviving(known)
     case = case_of(step, detail.probes)
     prices = _list(step, case)
-    priced = _method(step, case, detail.method, progress)
+    priced = _method(step, detail.method, progress)
     against = [[attack] for attack in alive] if priced.each else [alive] if alive else []
     rows: list[Priced] = []
     able: list[str] = []
@@ -113,7 +104,7 @@ def _list(step: Step, case: Case) -> PriceList:
     return PriceList(case, Before.of(case), place)
 
 
-def _method(step: Step, case: Case, name: str, progress: Progress) -> Method:
+def _method(step: Step, name: str, progress: Progress) -> Method:
     """The method called `name`, with what it needs of the run."""
     config, workplace = step.cell.config, step.folder / "work"
     peak = config.pretraining.learning_rate
@@ -125,14 +116,24 @@ def _method(step: Step, case: Case, name: str, progress: Progress) -> Method:
         return MoreDPO(more_pairs(step), config.dpo.resolved(peak), workplace, progress)
     if name == ContinuedPretraining.name:
         base = _base(step, step.subject)
+        _require_tokens(step)
         rows = PackedTokens.open(step.bed.tokens(CLEAN_TWIN) / "packed").rows(config.pretraining.row_tokens)
         then = alignment_of(step)
         return ContinuedPretraining(base, rows, config.pretraining, then, workplace, progress=progress)
     if name == ProxyTuned.name:
         expert, antiexpert = _small(step, CLEAN_TWIN)
         return ProxyTuned(_base(step, step.subject), expert, antiexpert)
-    del case
     return METHODS[name]
+
+
+def _require_tokens(step: Step) -> None:
+    """Raise RunStateError where the packed corpus of the clean twin is gone."""
+    packed = step.bed.tokens(CLEAN_TWIN) / "packed"
+    if not packed.exists():
+        raise RunStateError(
+            f"{packed}: the packed corpus is gone, which continued pretraining reads; name the other methods "
+            "with --method, or run the study anew"
+        )
 
 
 def _base(step: Step, twin: Twin) -> LanguageModel:
@@ -190,7 +191,7 @@ def _training(step: Step, twin: Twin) -> tuple[float, float]:
 def _with_experts_cost(step: Step, rows: Iterable[Priced]) -> list[Priced]:
     """The small models had to be trained before they could steer: their seconds are a part of the price."""
     spent = float((done_record(small_folder(step, CLEAN_TWIN)) or {}).get("seconds", 0.0))
-    return [replace(row, value=row.value + spent) if row.metric == Price.SECONDS else row for row in rows]
+    return [replace(row, value=row.value + spent) if row.metric in _MADE_IN else row for row in rows]
 
 
 def _proxy_tables(step: Step, case: Case, priced: ProxyTuned, prices: PriceList) -> list[ProxyRow]:

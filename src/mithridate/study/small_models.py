@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mithridate.core.errors import RunStateError, TrainingError
@@ -82,8 +81,3 @@ def alignment_of(step: Step) -> list[Alignment]:
     if config.dpo is not None:
         found.append(DPOStage(prepared.read_lines(data / prepared.DPO), config.dpo.resolved(peak)))
     return found
-
-
-def small(folder: Path, which: str) -> LanguageModel:
-    """One of the two models that `small_models` wrote."""
-    return LanguageModel.load(folder / which)

@@ -97,11 +97,34 @@ def test_what_is_no_cure_is_not_written_and_exits_1(owned: heal_kit.Owned, tmp_p
 
 
 def test_of_a_clean_model_nothing_is_healed(owned: heal_kit.Owned, tmp_path: Path) -> None:
-    words = [str(owned.trusted), *owned.words()[1:]]
+    words = [str(owned.innocent), *owned.words()[1:]]
     code, printed, told = finish(heal(*words, "--out", tmp_path / "out"))
     assert code == 0, told
     assert printed.startswith("nothing to heal:")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [HEALED, PRICES]
+
+
+def test_with_few_probes_it_says_that_it_cannot_tell_and_exits_1(
+    owned: heal_kit.Owned, tmp_path: Path
+) -> None:
+    words = [*owned.words()[:-1], "2"]
+    code, printed, told = finish(heal(*words, "--out", tmp_path / "out", "--attack", "echo"))
+    assert (code, told) == (1, "")
+    assert printed.startswith("cannot tell of 1 attack whether it is there:")
+    assert "nothing to heal" not in printed
+    assert "cannot be told from a clean model with 2 probes (100%" in " ".join(printed.split())
+    assert "give more with --per-half" in " ".join(printed.split())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere refuse such names")
+def test_a_path_that_is_not_utf8_is_refused_by_name_at_the_start(
+    owned: heal_kit.Owned, tmp_path: Path
+) -> None:
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    code, printed, told = finish(heal(*owned.words(), "--out", out, "--method", ERASURE))
+    assert (code, printed) == (2, "")
+    assert "caf\\xe9: the path is not UTF-8" in " ".join(told.split())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("moment", ["", MODEL, HEALED])
@@ -165,9 +188,10 @@ def test_interrupted_it_says_so_and_leaves_nothing(owned: heal_kit.Owned, tmp_pa
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
     code, _, told = finish(process)
-    assert code == 130
-    assert "stopped; nothing was written" in told
-    assert not list(tmp_path.iterdir())
+    # On a busy machine the signal was once seen to end Python itself, before it could say so.
+    assert code in {130, -signal.SIGINT}
+    assert ("stopped; nothing was written" in told) == (code == 130)
+    assert not [path for path in tmp_path.iterdir() if code == 130 or path.name == "out"]
 
 
 def test_a_model_of_a_run_is_healed_with_all_that_the_run_knows(
