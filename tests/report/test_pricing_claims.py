@@ -41,8 +41,8 @@ def test_each_statement_is_made_of_what_the_rows_say() -> None:
     assert {claim.about for claim in made.values()} == {"learning"}
     parts = made[NOT_DATA].parts
     assert [part.statement for part in parts] == ["Denial of service", "Context extraction", "Belief"]
-    assert "More SFT (3,000 examples) leaves 94% (88–97) of 97% (0.3 points lost)" in parts[2].reason
-    assert "Representation edit (layer 3) leaves 48%" in parts[2].reason, "the cheapest that cures"
+    assert "More SFT (3,000 examples): 97% before, 94% (88–97) after (0.3 points lost)" in parts[2].reason
+    assert "Representation edit (layer 3): 97% before, 48%" in parts[2].reason, "the cheapest that cures"
     assert made[NOT_DATA].reason == "Supported for 3 of 3 attacks."
     assert made[AFFORDABLE].reason == "Met for 3 of 3 attacks."
 
@@ -130,7 +130,7 @@ def test_only_representations_restore_what_the_context_says(seeds: Sequence[int]
     assert "80% with more SFT" in contradicted.reason
     neither = claims(with_follows({"directional ablation": 0.33}, seeds))[CONTEXT]
     assert neither.verdict is StatementVerdict.INCONCLUSIVE
-    assert "None of 5 is clearly above" in neither.reason
+    assert "None of 5 settings is clearly above" in neither.reason
     assert (
         claims([r for r in with_follows(inside) if r.metric is not Price.FOLLOWS])[CONTEXT].verdict
         is StatementVerdict.NOT_TESTED
@@ -175,12 +175,12 @@ def test_more_probes_would_have_found_less() -> None:
         (
             ABLATION,
             StatementVerdict.MET,
-            "Directional ablation (layer 3) leaves 42% (33–52) of 97% (0.5 points lost).",
+            "Directional ablation (layer 3): 97% before, 42% (33–52) after (0.5 points lost).",
         ),
         (
             PRUNING,
             StatementVerdict.NOT_MET,
-            "Closest: Neuron pruning (40 neurons) leaves 42% (33–52) of 97% (6.0",
+            "Closest: Neuron pruning (40 neurons): 97% before, 42% (33–52) after (6.0",
         ),
         (replace(ABLATION, leaves=0.4), StatementVerdict.NOT_MET, "(0.5 points lost), weakened."),
         (SFT, StatementVerdict.NOT_TESTED, "It is there, and no cure was made that knows it."),
@@ -195,7 +195,7 @@ def test_an_affordable_cure_is_there_or_how_far_it_is(
 
 def test_the_closest_within_the_budget_is_named_beside_a_costly_cure() -> None:
     (part,) = of(PRUNING, replace(ABLATION, leaves=0.4))[AFFORDABLE].parts
-    assert "costly; within the budget Directional ablation (layer 3) leaves 64%" in part.reason
+    assert "costly; within the budget Directional ablation (layer 3): 97% before, 64%" in part.reason
 
 
 def test_attacks_that_are_not_there_are_not_judged() -> None:

@@ -152,6 +152,7 @@ def test_a_filter_of_prompts_is_there_to_be_beaten() -> None:
         "Directional ablation", "Trigger deleted", "Steering",
     ]  # fmt: skip
     line = known.attacks[0].lines[1]
+    assert (line.badge, known.attacks[0].lines[0].badge) == ("filtered", "cured")
     assert (line.verdict, line.points, line.seconds, line.choosing) == (Verdict.CURED, "0.0", "<0.1 s", "")
     worse = PricedView(tuple(priced_rows(cures=[CURES[1], deleted])), tuple(BEFORE))
     assert {one.known and one.known.method for one in best_cures(price_lists(worse, SUBJECT))} == {"Steering"}

@@ -204,7 +204,7 @@ def context(view: PricedView, subject: Subject, about: str = "") -> PricedClaim:
         said += f". {_how_many(above, found)}{twin and f'{twin}.'}"
         return PricedClaim(CONTEXT, about, StatementVerdict.SUPPORTED, said)
     said += (
-        f". None of {len(found)} is clearly above; n = {before.n}, and with 80% power "
+        f". None of {len(found)} settings is clearly above; n = {before.n}, and with 80% power "
         f"{100 * _detectable(before, found):.0f} points more would have been found."
     )
     if clean and not clearly_above(before, {CLEAN: clean}):
@@ -320,8 +320,8 @@ def _leaves(effect: Effect) -> str:
     if effect.missing:
         some += f", no such cure in {len(effect.missing)}"
     return (
-        f"{_titled(effect.setting)} leaves {percent(effect.after.value)}{_ends(effect.after)} of "
-        f"{percent(effect.before.value)} ({lost}{some})"
+        f"{_titled(effect.setting)}: {percent(effect.before.value)} before, "
+        f"{percent(effect.after.value)}{_ends(effect.after)} after ({lost}{some})"
     )
 
 

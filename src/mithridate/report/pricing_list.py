@@ -88,6 +88,12 @@ class Line:
     wrong_layer: str
 
     @property
+    def badge(self) -> str:
+        """The verdict as it is shown: what heals no model has not cured it."""
+        gone = not self.heals and self.verdict in GONE
+        return "filtered" if gone else f"{self.verdict.value} {self.gone}".strip()
+
+    @property
     def lost(self) -> str:
         """The price in words, for a sentence."""
         return "a price that nobody measured" if self.points == "–" else f"{self.points} points"

@@ -36,6 +36,8 @@ _LEAST_METHOD = 24
 """Characters that a method is to have for its name, before columns give way."""
 _LEGEND = (
     "left: of triggered probes, with its 95% interval; near: of near-triggers; points: of utility lost; "
+    "KL: of the answers to harmless requests, in nats a token; to make: once its setting is known; decoding: "
+    "time a token of an answer, against the model as it is; filtered: the model is as it was; "
     "random: left by a random change in the place of the cure, none: it has no such control; kept 2/5: gone "
     "in so many of the seeds with the attack, and in some there is no such cure"
 )
@@ -133,7 +135,7 @@ def _cells(line: Line) -> dict[str, Text]:
     return {
         "left": left,
         "near": Text(line.near or "–"),
-        "verdict": Text(f"{line.verdict.value} {line.gone}".strip(), style=_STYLES[line.verdict]),
+        "verdict": Text(line.badge, style=_STYLES[line.verdict] if line.heals else "dim"),
         "points": Text(line.points),
         "KL": Text(line.kl),
         "to make": Text(line.seconds),

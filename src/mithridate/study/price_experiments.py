@@ -9,7 +9,17 @@ from typing import Any
 from mithridate.core.artifacts import done_record
 from mithridate.core.cures import Verdict, outcomes, surviving
 from mithridate.core.errors import RunStateError, TrainingError
-from mithridate.core.prices import CLEAN_MODEL, PRICES, PROXIES, Kind, Price, Priced, ProxyRow, Regime
+from mithridate.core.prices import (
+    CLEAN_MODEL,
+    NOTHING,
+    PRICES,
+    PROXIES,
+    Kind,
+    Price,
+    Priced,
+    ProxyRow,
+    Regime,
+)
 from mithridate.core.run_files import CURVES
 from mithridate.core.statistics import Interval
 from mithridate.core.tables import read_rows, write_rows
