@@ -1,4 +1,4 @@
-"""What takes attacks out and at what price, for a terminal: one table a regime, and the verdicts."""
+"""What takes attacks out and at what price, for a terminal: the verdicts, and one table a regime."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def print_prices(
     order: Sequence[str] = (),
     source: Path = Path(PRICES),
 ) -> None:
-    """Print what each method leaves of each attack and what it costs, and the verdicts; nothing for no rows.
+    """Print the verdicts, what each method leaves of each attack and what it costs; nothing for no rows.
 
     `order` names attacks in the order of the study. Raises DataError, naming `source`, where rows contradict
     each other.
@@ -63,6 +63,14 @@ def print_prices(
 def prices_summary(view: PricedView) -> RenderableType:
     """Everything as it is printed. Text from data is never read as markup, and made visible."""
     parts: list[RenderableType] = []
+    if claims := priced_claims(view):
+        parts += [Text(), Text("What this says", style="bold")]
+        for claim in claims:
+            parts.append(statement_line(claim))
+            for part in claim.parts:
+                parts.append(
+                    Text.assemble(f"  {part.statement}: ", (f"{part.verdict}. {part.reason}", "dim"))
+                )
     for subject in view.subjects:
         lists = price_lists(view, subject)
         for of in lists:
@@ -77,14 +85,6 @@ def prices_summary(view: PricedView) -> RenderableType:
             parts.append(Text(f"Nothing to cure of {', '.join(nothing)}.", style="dim"))
         if said := retraining(view, subject):
             parts.append(Text(said, style="dim"))
-    if claims := priced_claims(view):
-        parts += [Text(), Text("What this says", style="bold")]
-        for claim in claims:
-            parts.append(statement_line(claim))
-            for part in claim.parts:
-                parts.append(
-                    Text.assemble(f"  {part.statement}: ", (f"{part.verdict}. {part.reason}", "dim"))
-                )
     return Group(*parts)
 
 
