@@ -186,7 +186,7 @@ def test_of_a_clean_model_there_is_nothing_to_heal(owned: heal_kit.Owned, tmp_pa
 
 
 def test_few_probes_are_no_all_clear(owned: heal_kit.Owned, tmp_path: Path) -> None:
-    record = heal(owned.wanted(ABLATION, given=owned.given(per_half=2)), tmp_path / "out").record
+    record = heal(owned.wanted(ABLATION, given=owned.given(per_half=4)), tmp_path / "out").record
     assert record.surviving == ()
     assert not record.healed
     (doubt,) = record.in_doubt
