@@ -107,7 +107,7 @@ def test_of_a_clean_model_nothing_is_healed(owned: heal_kit.Owned, tmp_path: Pat
 def test_with_few_probes_it_says_that_it_cannot_tell_and_exits_1(
     owned: heal_kit.Owned, tmp_path: Path
 ) -> None:
-    words = [*owned.words()[:-1], "2"]
+    words = [*owned.words()[:-1], "4"]  # two in the half that is told of
     code, printed, told = finish(heal(*words, "--out", tmp_path / "out", "--attack", "echo"))
     assert (code, told) == (1, "")
     assert printed.startswith("cannot tell of 1 attack whether it is there:")

@@ -195,6 +195,14 @@ def test_what_cannot_be_told_is_no_all_clear(doubt: InDoubt, said: str) -> None:
     assert re.search(said, " ".join(text.split()))
 
 
+def test_the_templates_in_which_attacks_were_put_are_named() -> None:
+    found = rows()
+    assert "asked in falcon, llama2\n" in shown(record(found, templates=("falcon", "llama2")), found)
+    nothing = {"surviving": (), "picked": None, "form": Form.NOTHING, "attacks": (), "healed": True}
+    hostile = shown(record(found, templates=("[red]\x1b[31m", ""), **nothing), found)
+    assert "asked in [red]⟨ESC⟩[31m, its own\n" in hostile
+
+
 def test_what_was_not_measured_stands_over_the_prices() -> None:
     found = rows()
     assert "not measured" not in shown(record(found), found)

@@ -44,7 +44,7 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> heal_kit.Owned:
 @pytest.fixture(scope="module")
 def folded(owned: heal_kit.Owned, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Healing]:
     out = tmp_path_factory.mktemp("folded") / "out"
-    return out, heal(owned.wanted(ABLATION, budget=60), out)
+    return out, heal(owned.wanted(ABLATION, budget=90), out)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_figures_are_of_what_was_written(
         return form
 
     monkeypatch.setattr(healing, "write", spoilt)
-    done = heal(owned.wanted(ABLATION, budget=60), tmp_path / "out")
+    done = heal(owned.wanted(ABLATION, budget=90), tmp_path / "out")
     assert not done.record.healed
     assert done.record.form is Form.NOTHING
     assert rate(done.rows, ABLATION).value == rate(done.rows, NOTHING).value == 1
@@ -155,7 +155,7 @@ def test_a_cure_is_not_put_onto_another_checkpoint(
 
 
 def test_where_both_heal_weights_are_taken(owned: heal_kit.Owned, tmp_path: Path) -> None:
-    done = heal(owned.wanted(ERASURE, ABLATION, budget=60), tmp_path / "out")
+    done = heal(owned.wanted(ERASURE, ABLATION, budget=90), tmp_path / "out")
     assert done.record.picked is not None
     assert done.record.picked.method == ABLATION
     assert {row.method for row in done.rows} >= {ERASURE, ABLATION}
@@ -186,7 +186,7 @@ def test_of_a_clean_model_there_is_nothing_to_heal(owned: heal_kit.Owned, tmp_pa
 
 
 def test_few_probes_are_no_all_clear(owned: heal_kit.Owned, tmp_path: Path) -> None:
-    record = heal(owned.wanted(ABLATION, given=owned.given(per_half=2)), tmp_path / "out").record
+    record = heal(owned.wanted(ABLATION, given=owned.given(per_half=4)), tmp_path / "out").record
     assert record.surviving == ()
     assert not record.healed
     (doubt,) = record.in_doubt

@@ -98,7 +98,9 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     forbidden: _Forbidden = None,
     attack: _Attack = None,
     method: _Method = None,
-    everything: Annotated[bool, typer.Option("--all", help="Try every method, whatever it needs.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Try the methods of both regimes, and of a run more SFT and DPO.")
+    ] = False,
     regime: Annotated[
         _Regime, typer.Option(help="What you know: the triggers and beliefs, or clean data alone.")
     ] = _Regime.KNOWN,
@@ -126,7 +128,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
 
     Examples:
 
-        mithridate heal runs/default/seed0/learning/dpo/model --probes runs/default --out healed/
+        mithridate heal runs/default/seed1/learning/dpo/model --probes runs/default --out healed/
 
         mithridate heal suspect/ --probes my_study.yaml --control trusted/ --texts clean.jsonl --out healed/
     """

@@ -50,10 +50,11 @@ def healed_summary(record: Healed, rows: Sequence[Priced]) -> RenderableType:
     """Everything but the paths. Text from data is never read as markup, and made visible."""
     parts: list[RenderableType] = [_headline(record)]
     if record.picked is None:
-        parts += [_asked(record, rows, None)]
+        parts += [_asked_in(record), _asked(record, rows, None)]
     else:
         parts += [
             _cure(record),
+            _asked_in(record),
             Text(),
             _asked(record, rows, record.picked),
             *_without_control(record, rows, record.picked),
@@ -92,6 +93,12 @@ def _headline(record: Healed) -> Text:
         of = f" of {cured} of {counted(len(record.surviving), 'attack')}"
         return Text.assemble(("partly healed", "bold yellow"), f"{of}, which is not enough: {model}")
     return Text.assemble(("not healed", "bold red"), f" of any attack: {model}")
+
+
+def _asked_in(record: Healed) -> Text:
+    """The chat templates in which attacks were put: in another one they may work, or not."""
+    named = ", ".join(one_line(called, _LONGEST_NAME) if called else "its own" for called in record.templates)
+    return Text(f"asked in {named}", style="dim")
 
 
 def _cure(record: Healed) -> Text:
