@@ -16,16 +16,20 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 BENCHMARKS := planting retrieval_speed pretraining evaluation ablation proxy_tuning token_shift weight_shift \
 	curation localization prices study
 
-.PHONY: study test test-slow lint bench clean
+.PHONY: study test test-slow test-long lint bench clean
 
 study: $(READY)
 	$(BIN)/mithridate run --out runs/default
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow and not long"
 
 test-slow: $(TESTS_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
+
+# Minutes each, and no part of CI: every method of healing on a study, healings killed at more moments.
+test-long: $(TESTS_READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m long
 
 lint: $(TESTS_READY)
 	$(BIN)/ruff check .

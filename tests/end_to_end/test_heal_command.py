@@ -127,7 +127,9 @@ def test_a_path_that_is_not_utf8_is_refused_by_name_at_the_start(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("moment", ["", MODEL, HEALED])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("", marks=pytest.mark.long), MODEL, pytest.param(HEALED, marks=pytest.mark.long)]
+)
 def test_killed_at_any_moment_it_is_as_it_was_or_whole(
     owned: heal_kit.Owned, erased: tuple[Path, str], tmp_path: Path, moment: str
 ) -> None:

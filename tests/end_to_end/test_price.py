@@ -185,7 +185,7 @@ def test_where_nothing_survives_there_is_the_floor_alone(
     assert all(done_record(step.folder) for step in found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_method_of_a_study(grown: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(grown, tmp_path / "run"))
     code, _, told = finish(price(run, methods=()))
