@@ -27,7 +27,7 @@ test: lint
 test-slow: $(TESTS_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
-# Minutes each, and no part of CI: every method of healing on a study, healings killed at more moments.
+# Minutes each, and no part of CI: every method of healing on a study, price lists and healings killed.
 test-long: $(TESTS_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m long
 

@@ -78,6 +78,7 @@ def test_records_for_programs(owned: heal_kit.Owned, tmp_path: Path) -> None:
     assert {row["method"] for row in rows} == {NOTHING, CLEAN_MODEL, ERASURE}
 
 
+@pytest.mark.long
 def test_what_is_no_cure_is_not_written_and_exits_1(owned: heal_kit.Owned, tmp_path: Path) -> None:
     out = tmp_path / "healed"
     command = [*owned.words(), "--out", out, "--method", ABLATION]

@@ -124,7 +124,7 @@ def test_a_second_call_does_nothing_anew_and_damaged_rows_are_made_again(
     assert {path for path in before if path.stat().st_mtime_ns != before[path]} == {damaged}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_it_goes_on_and_ends_the_same(
     grown: Path, priced: tuple[Path, str, str], tmp_path: Path
 ) -> None:
