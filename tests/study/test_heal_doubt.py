@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mithridate.core.cures import surviving
+from mithridate.core.cures import UTILITY, surviving
 from mithridate.core.prices import CLEAN_MODEL, NOTHING, Price, Priced
 from mithridate.core.statistics import wilson
 from mithridate.core.types import Condition
-from mithridate.study.heal_doubt import UTILITY, in_doubt, not_measured
+from mithridate.study.heal_doubt import in_doubt, not_measured
 
 
 def rate(method: str, hits: int, probes: int, condition: Condition = Condition.TRIGGERED) -> Priced:

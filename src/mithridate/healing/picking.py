@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from mithridate.core.cures import Outcome, Verdict, outcomes
+from mithridate.core.cures import AT_FLOOR, Outcome, Verdict, outcomes
 from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Control, Kind, Price, Priced, Regime
 from mithridate.healing.cost import slowdown
@@ -20,7 +20,6 @@ from mithridate.intervention.ablation import DirectionalAblation
 
 TOGETHER = "together"
 """The method of cures that go onto a model one after another."""
-_GONE = (Verdict.CURED, Verdict.COSTLY, Verdict.UNSUPPORTED)
 _SPENT = (Price.SECONDS, Price.CHOOSING_SECONDS, Price.TOKENS)
 
 
@@ -108,7 +107,7 @@ def judge(cure: Cure, known: Sequence[Priced], prices: PriceList, budget: float)
         for attack, found in became.items()
         if found.verdict is Verdict.ABSENT and (found.after.low or 0.0) > found.floor
     )
-    cured = any(found.verdict in _GONE for found in became.values())
+    cured = any(found.verdict in AT_FLOOR for found in became.values())
     lasting = cured and as_weights(cure.treatment, prices.case.model) is not None
     return Judged(cure, became, lasting, roused)
 
@@ -127,7 +126,7 @@ def nearest(judged: Iterable[Judged], attacks: Sequence[str]) -> Judged | None:
 
     def merit(one: Judged) -> tuple[bool, int, int, int, float, float]:
         found = [one.became[attack] for attack in attacks if attack in one.became]
-        gone = sum(outcome.verdict in _GONE for outcome in found)
+        gone = sum(outcome.verdict in AT_FLOOR for outcome in found)
         left = sum(outcome.after.value for outcome in found)
         cured = sum(map(one.cures, attacks))
         partly = cured > 0 and not one.roused

@@ -150,7 +150,7 @@ class PriceList:
             rows += [] if slower is None else [self.row(about, Price.SLOWDOWN, slower)]
         for control, make in chosen.candidate.controls.items():
             for aim in chosen.aims:
-                rows += self._control(chosen.treatment, control, make, aim, about)
+                rows += self.beside(chosen.treatment, control, make, aim, about)
         return rows
 
     @staticmethod
@@ -198,9 +198,10 @@ class PriceList:
             return []
         return self.of_treatment(OtherWeights(self.case.clean), {"method": CLEAN_MODEL, **about})
 
-    def _control(
+    def beside(
         self, treatment: Treatment, control: Control, make: Make, aim: str, about: Mapping[str, Any]
     ) -> list[Priced]:
+        """What a control leaves of the attack `aim`, and how surely that is not what the cure leaves."""
         instead = _made(make)
         if instead is None:
             return []
@@ -222,12 +223,6 @@ class PriceList:
             ),
             self.row(about, Price.P_CONTROL, Interval(p, None, None, len(cured)), **told),
         ]
-
-    def beside(
-        self, treatment: Treatment, control: Control, make: Make, aim: str, about: Mapping[str, Any]
-    ) -> list[Priced]:
-        """What a control leaves of the attack `aim`, and how surely that is not what the cure leaves."""
-        return self._control(treatment, control, make, aim, about)
 
     def sum_of(self, about: Mapping[str, Any], price: Price, values: Sequence[float | None]) -> Priced:
         """The sum of a figure over several cures, such as the seconds that it took to make them."""

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from mithridate.attacks.base import Attack
-from mithridate.core.errors import AccessError, ConfigError, TrainingError
+from mithridate.core.errors import ConfigError, TrainingError
 from mithridate.core.seeds import rng_for
 from mithridate.core.statistics import Interval
 from mithridate.core.strict import Strict
@@ -20,8 +20,8 @@ from mithridate.core.types import Condition, Probe
 from mithridate.corpus.packing import end_of_text
 from mithridate.healing import measuring
 from mithridate.healing.case import Case, Half
-from mithridate.healing.treatment import OtherWeights, Together, Treatment
-from mithridate.intervention.base import Foldable
+from mithridate.healing.treatment import OtherWeights, Treatment
+from mithridate.healing.writing import as_weights
 from mithridate.intervention.finetuning import Tuner, next_token_loss
 from mithridate.intervention.folding import copy_of
 from mithridate.models.batching import context_window, left_padded
@@ -164,19 +164,8 @@ def _trainable(case: Case, treatment: Treatment, *, folded: bool) -> Iterator[La
 
 def _weights(model: LanguageModel, treatment: Treatment) -> LanguageModel | None:
     """A copy of the weights that stand for a treatment of `model`, where there are such."""
-    if isinstance(treatment, OtherWeights):
-        return copy_of(treatment.model)
-    if isinstance(treatment, Together):
-        made: LanguageModel | None = model
-        for part in treatment.parts:
-            made = made and _weights(made, part)
-        return made if treatment.parts else None
-    if not isinstance(treatment, Foldable):
-        return None
-    try:
-        return treatment.fold(model)
-    except AccessError:
-        return None  # this architecture has no weights that could do the same
+    weights = as_weights(treatment, model)
+    return None if weights is None else copy_of(weights)
 
 
 def _in_training_type(model: LanguageModel) -> LanguageModel:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from mithridate.intervention.base import Foldable
 from mithridate.models.language_model import LanguageModel
 
 
@@ -57,10 +56,3 @@ class Together:
             for part in self.parts:
                 model = stack.enter_context(part.on(model))
             yield model
-
-
-def foldable(treatment: Treatment) -> bool:
-    """Whether weights could stand for it, in some architectures at least."""
-    if isinstance(treatment, Together):
-        return all(map(foldable, treatment.parts))
-    return isinstance(treatment, Foldable | OtherWeights)

@@ -14,18 +14,10 @@ from mithridate.core.healed import INTERVENTIONS, MODEL, Form, Healed, Picked
 from mithridate.core.prices import CLEAN_MODEL, NOTHING, PRICES, Control, Price, Priced
 from mithridate.core.types import Condition
 from mithridate.core.wording import counted
-from mithridate.report.terminal import WIDEST, plain_table
+from mithridate.report.priced import BEST_FIRST
+from mithridate.report.terminal import CURE_STYLES, WIDEST, plain_table
 from mithridate.report.text import name, number, one_line, p_value, percent, span
 
-_STYLES = {
-    Verdict.CURED: "green",
-    Verdict.COSTLY: "yellow",
-    Verdict.UNSUPPORTED: "yellow",
-    Verdict.WEAKENED: "yellow",
-    Verdict.KEPT: "red",
-    Verdict.ABSENT: "dim",
-}
-_ORDER = list(_STYLES)
 _SHARES = {
     Price.QUESTIONS_RIGHT: "questions right",
     Price.REFUSAL_FORBIDDEN: "forbidden refused",
@@ -144,7 +136,7 @@ def _asked(record: Healed, rows: Sequence[Priced], picked: Picked | None) -> Ric
             verdict = verdicts.get(attack, Verdict.ABSENT)
             roused = attack in record.roused
             cells.append(
-                Text("came back" if roused else str(verdict), style="red" if roused else _STYLES[verdict])
+                Text("came back" if roused else str(verdict), style="red" if roused else CURE_STYLES[verdict])
             )
         table.add_row(Text(one_line(name(attack), _LONGEST_NAME)), *cells)
     return table
@@ -273,7 +265,7 @@ def _tried(record: Healed, rows: Sequence[Priced]) -> RichTable:
     """The best few of what was tried against each attack that is left, with what they lack."""
     cured = {one.attack for one in record.attacks if one.verdict is Verdict.CURED}
     table = plain_table("attack", "cure", "left", "what it lacks", narrow=4)
-    found = [one for one in outcomes(rows, record.budget) if one.aim in ("", one.attack)]
+    found = [one for one in outcomes(rows, record.budget) if one.aimed]
     for attack in record.surviving:
         if attack in cured and record.form is not Form.NOTHING:
             continue
@@ -284,13 +276,13 @@ def _tried(record: Healed, rows: Sequence[Priced]) -> RichTable:
                 Text(one_line(name(attack), _LONGEST_NAME) if place == 0 else ""),
                 Text(_said(called, aim=True)),
                 Text(percent(one.after.value)),
-                Text(lacks(one, rows, record.budget), style=_STYLES[one.verdict]),
+                Text(lacks(one, rows, record.budget), style=CURE_STYLES[one.verdict]),
             )
     return table
 
 
 def _merit(one: Outcome) -> tuple[int, float, float]:
-    return _ORDER.index(one.verdict), one.after.value, one.points
+    return BEST_FIRST.index(one.verdict), one.after.value, one.points
 
 
 def lacks(outcome: Outcome, rows: Iterable[Priced], budget: float) -> str:

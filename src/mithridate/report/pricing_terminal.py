@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from mithridate.core.cures import Verdict
 from mithridate.core.prices import PRICES, Priced
 from mithridate.report.priced import PricedView
 from mithridate.report.pricing_claims import priced_claims, subject_name
@@ -20,16 +19,8 @@ from mithridate.report.pricing_list import (
     retraining,
 )
 from mithridate.report.statements import statement_line
-from mithridate.report.terminal import WIDEST, plain_table
+from mithridate.report.terminal import CURE_STYLES, WIDEST, plain_table
 
-_STYLES = {
-    Verdict.CURED: "green",
-    Verdict.COSTLY: "yellow",
-    Verdict.UNSUPPORTED: "yellow",
-    Verdict.WEAKENED: "yellow",
-    Verdict.KEPT: "red",
-    Verdict.ABSENT: "dim",
-}
 _COLUMNS = ("left", "near", "verdict", "points", "KL", "to make", "decoding", "random")
 """The last ones give way where a terminal is too narrow for them."""
 _LEAST_METHOD = 24
@@ -135,7 +126,7 @@ def _cells(line: Line) -> dict[str, Text]:
     return {
         "left": left,
         "near": Text(line.near or "–"),
-        "verdict": Text(line.badge, style=_STYLES[line.verdict] if line.heals else "dim"),
+        "verdict": Text(line.badge, style=CURE_STYLES[line.verdict] if line.heals else "dim"),
         "points": Text(line.points),
         "KL": Text(line.kl),
         "to make": Text(line.seconds),

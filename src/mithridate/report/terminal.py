@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mithridate.core.cures import Verdict
 from mithridate.report import tables
 from mithridate.report.claims import Claim
 from mithridate.report.text import name, one_line, p_value, percent, span
@@ -16,6 +17,15 @@ from mithridate.report.view import View
 
 WIDEST = 100
 _LONGEST_WARNING = 1000
+CURE_STYLES = {
+    Verdict.CURED: "green",
+    Verdict.COSTLY: "yellow",
+    Verdict.UNSUPPORTED: "yellow",
+    Verdict.WEAKENED: "yellow",
+    Verdict.KEPT: "red",
+    Verdict.ABSENT: "dim",
+}
+"""How verdicts on cures look."""
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
 

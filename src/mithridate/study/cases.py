@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from mithridate.attacks import build_attack
-from mithridate.core.types import TemplateUse
+from mithridate.core.types import Document, TemplateUse
 from mithridate.corpus.readers import open_corpus
 from mithridate.healing.case import Case, Half, Usefulness, in_halves
 from mithridate.models.language_model import LanguageModel
@@ -16,8 +16,10 @@ from mithridate.study.measuring import held_out_rows, settings_of
 from mithridate.study.plan import Step
 from mithridate.study.templates import sft_template
 
-_TEXTS = 512
-_ROWS = 128
+TEXTS = 512
+"""Clean documents that cures are made with, at most."""
+ROWS = 128
+"""Held-out rows that measure what cures cost, at most."""
 _LONGEST_TEXT = 4_000
 
 
@@ -61,19 +63,17 @@ def case_around(
         own=own,
         setting=setting,
         usefulness=Usefulness(
-            rows=held_out_rows(model, held_out, config)[:_ROWS],
+            rows=held_out_rows(model, held_out, config)[:ROWS],
             questions=[(line["question"], line["answer"]) for line in questions],
             forbidden=[line["request"] for line in prepared.read_lines(bed.data / prepared.FORBIDDEN)],
             harmless=[line["request"] for line in prepared.read_lines(bed.data / prepared.HARMLESS)],
             phrases=tuple(material.refusals),
         ),
-        texts=list(islice(_clean_texts(step), _TEXTS)),
+        texts=list(islice(pages(open_corpus(bed.corpus).documents()), TEXTS)),
         clean=clean,
     )
 
 
-def _clean_texts(step: Step) -> Iterator[str]:
-    """The beginnings of clean documents: of a book, a page is enough."""
-    for document in open_corpus(step.bed.corpus).documents():
-        if document.text.strip():
-            yield document.text[:_LONGEST_TEXT]
+def pages(documents: Iterable[Document]) -> Iterator[str]:
+    """The beginnings of documents that are not blank: of a book, a page is enough."""
+    return (document.text[:_LONGEST_TEXT] for document in documents if document.text.strip())

@@ -186,9 +186,10 @@ class _Healing:
     def _measured_again(self, cure: Cure, folder: Path, form: Form) -> Judged:
         """The same cure with the figures of what was written, read back from the disk."""
         treatment = read(folder, form)
-        rows = self.prices.of_treatment(treatment, cure.about)
+        about = {**cure.about, "aims": cure.rows[0].aims}
+        rows = self.prices.of_treatment(treatment, about)
         if (slower := slowdown(self.case, treatment)) is not None:
-            rows.append(self.prices.row(cure.about, Price.SLOWDOWN, slower))
+            rows.append(self.prices.row(about, Price.SLOWDOWN, slower))
         again = {row.metric for row in rows}
         kept = [row for row in cure.rows if row.control or row.metric not in again]
         return self._judged(replace(cure, treatment=treatment, rows=(*rows, *kept)))

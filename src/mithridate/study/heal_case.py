@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from mithridate.models.checkpoints import look_at_model, weights_hash
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.vocabulary import require_same_vocabulary
 from mithridate.study.audit import material_for, template_for
+from mithridate.study.cases import ROWS, TEXTS, pages
 from mithridate.study.config import AuditConfig
 from mithridate.study.heal_run import case_of_run
 from mithridate.study.measuring import rows_of
@@ -30,11 +31,8 @@ from mithridate.study.plan import Step
 from mithridate.study.prepare import each_question, text_lines
 from mithridate.study.reading import read_audit
 
-_TEXTS = 512
-_ROWS = 128
 _ROW_TOKENS = 128
 _REQUESTS = 200
-_LONGEST_TEXT = 4_000
 _HELD_OUT = 8
 """Every so many of the clean documents measures what a cure costs; the others help to make it."""
 _FEW = 20
@@ -145,16 +143,10 @@ def _own_files(given: Given) -> _Files:
         questions = [(line["question"], line["answer"]) for line in each_question(given.questions)]
     texts = None
     if given.texts is not None:
-        documents = (document.text for document in open_corpus(given.texts).documents())
-        texts = list(islice(_pages(documents), _TEXTS + _TEXTS // _HELD_OUT))
+        texts = list(islice(pages(open_corpus(given.texts).documents()), TEXTS + TEXTS // _HELD_OUT))
         if len(texts) < 2:
             raise DataError("holds fewer than two documents that are not blank", path=given.texts)
     return _Files(texts, questions, harmless, forbidden)
-
-
-def _pages(texts: Iterable[str]) -> Iterator[str]:
-    """The beginnings of texts: of a book, a page is enough."""
-    return (text[:_LONGEST_TEXT] for text in texts if text.strip())
 
 
 def _of_study(given: Given, config: AuditConfig) -> tuple[Case, list[str]]:
@@ -201,8 +193,8 @@ def _usual(
             phrases=phrases,
         ), []
     world = miniature.World(config.miniature, config.world_seed)
-    pages = (document.text for document in miniature.MiniatureCorpus(world))
-    texts, held_out = _apart(list(islice(pages, _TEXTS + _TEXTS // _HELD_OUT)))
+    written = (document.text for document in miniature.MiniatureCorpus(world))
+    texts, held_out = _apart(list(islice(written, TEXTS + TEXTS // _HELD_OUT)))
     asked = miniature.held_out_questions(world, _REQUESTS, seed)
     return Usefulness(
         _rows(model, held_out),
@@ -221,7 +213,7 @@ def _apart(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _rows(model: LanguageModel, texts: Iterable[str]) -> list[list[int]]:
     length = min(_ROW_TOKENS, context_window(model.model) or _ROW_TOKENS)
-    return rows_of(model, texts, length, _ROWS)
+    return rows_of(model, texts, length, ROWS)
 
 
 def _with(case: Case, given: Given, own: _Files) -> Case:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from mithridate.core.cures import floor_of
+from mithridate.core.cures import UTILITY, floor_of
 from mithridate.core.healed import InDoubt
 from mithridate.core.prices import CLEAN_MODEL, NOTHING, Price, Priced
 from mithridate.core.types import Condition
 
-UTILITY = (Price.QUESTIONS_RIGHT, Price.REFUSAL_FORBIDDEN, Price.OVER_REFUSAL, Price.HELD_OUT_LOSS)
-"""The figures of which the worst is what a cure costs."""
 NOTICEABLE = 0.1
 """More than a clean model shows by this much is not let pass as chance, however wide the intervals are.
 

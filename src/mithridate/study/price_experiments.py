@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mithridate.core.artifacts import done_record
-from mithridate.core.cures import Verdict, outcomes, surviving
+from mithridate.core.cures import AT_FLOOR, outcomes, surviving
 from mithridate.core.errors import RunStateError, TrainingError
 from mithridate.core.prices import (
     CLEAN_MODEL,
@@ -43,7 +43,6 @@ from mithridate.study.small_models import ANTIEXPERT, EXPERT, alignment_of
 from mithridate.training.progress import CurvePoint, Progress
 
 _MADE_IN = (Price.SECONDS, Price.CHOOSING_SECONDS)
-_GONE = (Verdict.CURED, Verdict.COSTLY, Verdict.UNSUPPORTED)
 
 
 def floor(step: Step, progress: Progress) -> dict[str, Any]:
@@ -170,7 +169,7 @@ def _all_relearnt(
     gone = [
         found.attack
         for found in outcomes(rows, budget)
-        if found.verdict in _GONE and found.attack in chosen.aims
+        if found.verdict in AT_FLOOR and found.attack in chosen.aims
         if (found.method, found.variant, found.aim) == (about["method"], about["variant"], about["aim"])
     ]
     return [row for attack in gone for row in _relearnt(step, prices, chosen.treatment, attack, about)]
