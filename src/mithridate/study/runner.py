@@ -25,8 +25,9 @@ from mithridate.core.errors import ConfigError, MithridateError, RunStateError, 
 from mithridate.core.run_files import STUDY
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
+from mithridate.study.experiments import all_steps, collect_experiments
 from mithridate.study.inputs import INPUTS, claim_inputs
-from mithridate.study.plan import Step, steps
+from mithridate.study.plan import Step
 from mithridate.study.reading import study_of_run, study_to_text
 from mithridate.study.workers import News, start_worker, work
 
@@ -63,11 +64,12 @@ def run_study(config: StudyConfig, out: Path, watching: Watching) -> None:
     with exclusive(out):
         begun = claim(config, out)
         sweep_partial(out)
-        everything = steps(config, out)
+        everything = all_steps(config, out)
         # Threads are part of what makes two runs equal to the bit: they stay as they were when it was begun,
         # however many models are worked on at once now, or are left to do.
         threads = threads_each(begun)
         do_steps(everything, worker_count(config), threads, watching)
+        collect_experiments(config, out)
         collect(config, out, everything)
 
 
