@@ -119,7 +119,10 @@ def own_threads() -> Iterator[None]:
         ("pretraining", ["--preset", "quick", "--steps", "2", "--rounds", "1", "--long", "3"]),
         ("evaluation", ["--prompts", "2", "--new", "2", "--single", "1", "--rounds", "1"]),
         ("ablation", ["--new", "2", "--rounds", "1"]),
-        ("proxy_tuning", ["--new", "2", "--rounds", "1", "--batches", "2", "--context-aware"]),
+        (
+            "proxy_tuning",
+            ["--new", "2", "--rounds", "1", "--batches", "2", "--sizes", "miniature", "--context-aware"],
+        ),
         ("token_shift", ["--prompts", "2", "--new", "4", "--vocabulary", "64", "--rounds", "1"]),
         ("weight_shift", ["--millions", "1", "--rounds", "1"]),
     ],
