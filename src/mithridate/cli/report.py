@@ -49,12 +49,14 @@ def show_report(run: Path, out: Path | None = None) -> None:
     """Write the page of a finished run, to `out` or beside its rows, and print its table."""
     from rich.console import Group  # noqa: PLC0415
 
+    from mithridate.report.experiments import experiment_sections  # noqa: PLC0415
     from mithridate.report.html import write_report  # noqa: PLC0415
     from mithridate.report.located import LocatedView  # noqa: PLC0415
     from mithridate.report.locating_terminal import located_summary  # noqa: PLC0415
     from mithridate.report.priced import PricedView  # noqa: PLC0415
     from mithridate.report.pricing_terminal import prices_summary  # noqa: PLC0415
     from mithridate.report.run import RunData  # noqa: PLC0415
+    from mithridate.report.sections import section_summary  # noqa: PLC0415
     from mithridate.report.terminal import print_report  # noqa: PLC0415
     from mithridate.report.view import View  # noqa: PLC0415
 
@@ -64,6 +66,7 @@ def show_report(run: Path, out: Path | None = None) -> None:
     more = [
         *([located_summary(located, data.measurements)] if located else []),
         *([prices_summary(priced)] if priced else []),
+        *map(section_summary, experiment_sections(data)),
     ]
     page = write_report(data, out)
     print_report(view, page, more=Group(*more) if more else None)

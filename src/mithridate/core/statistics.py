@@ -127,6 +127,15 @@ def mean_differs(values: Sequence[float]) -> float:
     return float(stats.ttest_1samp(values, 0.0).pvalue)
 
 
+def mean_interval(values: Sequence[float]) -> Interval:
+    """A mean of a few values with the interval of a t-test; without one where there are fewer than two."""
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return Interval(mean, None, None, len(values))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    return Interval(mean, mean - half, mean + half, len(values))
+
+
 def detectable_excess(share: float, n: int, alpha: float) -> float:
     """The smallest excess over `share` that a two-sided test of two groups of `n` finds with chance `POWER`.
 

@@ -16,6 +16,7 @@ from mithridate.core.types import TemplateUse
 from mithridate.core.wording import counted
 from mithridate.report import claims, evidence, figures, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
+from mithridate.report.experiments import experiment_sections
 from mithridate.report.locating import LOOK, section
 from mithridate.report.page import Chart, fill_page, inert_json
 from mithridate.report.pricing import priced_section
@@ -83,6 +84,7 @@ def render(run: RunData) -> str:
         located=section(view),
         look=LOOK,
         priced=priced_section(view),
+        experiments=experiment_sections(run),
         planted=planted_rows(run),
         notes=_notes(run),
         stage_marks=[

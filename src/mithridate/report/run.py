@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
@@ -29,8 +29,11 @@ from mithridate.core.run_files import (
     Summary,
 )
 from mithridate.core.tables import read_rows, read_tables
+from mithridate.core.tuned import TUNED, Tuned
 from mithridate.core.types import Measurement, Sample
 from mithridate.core.yaml_text import load_yaml
+
+Row = TypeVar("Row")
 
 REQUIRED = {
     STUDY: "the resolved study",
@@ -75,6 +78,7 @@ class RunData:
     located: tuple[Located, ...] = ()
     priced: tuple[Priced, ...] = ()
     proxies: tuple[ProxyRow, ...] = ()
+    tuned: tuple[Tuned, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> RunData:
@@ -100,6 +104,7 @@ class RunData:
             located=tuple(read_located(folder)),
             priced=tuple(read_priced(folder)),
             proxies=tuple(read_proxies(folder)),
+            tuned=tuple(read_optional(folder / TUNED, Tuned)),
         )
 
     @property
@@ -142,6 +147,11 @@ def read_proxies(folder: Path) -> list[ProxyRow]:
     """Tables of proxy-tuning, as far as that was tried; no rows where it was not."""
     path = folder / PROXIES
     return read_rows(path, ProxyRow) if path.is_file() else []
+
+
+def read_optional(path: Path, row_type: type[Row]) -> list[Row]:
+    """The rows of an experiment that not every study asks for; none where it did not."""
+    return read_rows(path, row_type) if path.is_file() else []
 
 
 def require_complete(folder: Path, files: Mapping[str, str]) -> None:

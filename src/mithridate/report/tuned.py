@@ -1,0 +1,157 @@
+"""Models tuned on more and less of a pool, as a report sees them: figures by seed, and their quality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from mithridate.core.metrics import (
+    ASR,
+    OVER_REFUSAL,
+    QUESTIONS_RIGHT,
+    REFUSAL_FORBIDDEN,
+    UTILITY,
+    headline_template,
+)
+from mithridate.core.run_files import CLEAN
+from mithridate.core.tuned import REPLIES_ENDED, UNTUNED, Tuned
+from mithridate.core.types import Arm, Condition, Stage, TemplateUse
+
+PARTS = (QUESTIONS_RIGHT, REFUSAL_FORBIDDEN, OVER_REFUSAL, REPLIES_ENDED)
+"""What quality is the mean of; of over-refusal, what is missing to 1."""
+
+
+class Place(NamedTuple):
+    """A model before it is tuned: that of one dose, or the clean twin, in one cell of the grid."""
+
+    cell: str
+    dose: str
+    model: str
+
+
+class Choice(NamedTuple):
+    """How many examples were asked for, and which method chose them."""
+
+    method: str
+    asked: int
+
+
+class _Key(NamedTuple):
+    place: Place
+    choice: Choice
+    attack: str
+    condition: str
+    metric: str
+    template: str
+
+
+@dataclass(frozen=True)
+class TunedView:
+    """All figures of one experiment, by what they are about and seed."""
+
+    rows: tuple[Tuned, ...]
+
+    @cached_property
+    def _found(self) -> dict[_Key, dict[int, Tuned]]:
+        found: dict[_Key, dict[int, Tuned]] = {}
+        for row in self.rows:
+            place = Place(row.cell, row.dose, row.model)
+            key = _Key(
+                place, Choice(row.method, row.asked), row.attack, row.condition, row.metric, row.template
+            )
+            found.setdefault(key, {})[row.seed] = row
+        return found
+
+    @cached_property
+    def poisoned(self) -> list[Place]:
+        """The poisoned models, in the order of their rows."""
+        return _distinct(Place(r.cell, r.dose, r.model) for r in self.rows if r.arm == Arm.POISONED)
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The clean twins, then the poisoned models."""
+        return [*_distinct(self.clean(place) for place in self._of_cells), *self.poisoned]
+
+    @cached_property
+    def _of_cells(self) -> list[Place]:
+        return _distinct(Place(r.cell, r.dose, r.model) for r in self.rows)
+
+    @staticmethod
+    def clean(place: Place) -> Place:
+        """The clean twin of a model."""
+        return Place(place.cell, "", CLEAN)
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Labels of the methods that chose, in the order of their rows."""
+        return [m for m in dict.fromkeys(row.method for row in self.rows) if m != UNTUNED]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Numbers of examples that were asked for, from the smallest; 0 among them if there is a base."""
+        return sorted({row.asked for row in self.rows})
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """All seeds."""
+        return sorted({row.seed for row in self.rows})
+
+    @cached_property
+    def attacks(self) -> list[str]:
+        """Attacks with figures, in the order of their rows."""
+        return [a for a in dict.fromkeys(row.attack for row in self.rows) if a != UTILITY]
+
+    def choice(self, method: str, asked: int) -> Choice:
+        """The choice of `asked` examples by `method`; of none, whoever chose them, that of the base."""
+        return Choice(method, asked) if asked else Choice(UNTUNED, 0)
+
+    def part(self, place: Place, choice: Choice, metric: str) -> dict[int, Tuned]:
+        """One part of quality by seed: a base is asked in the planted templates, others in that of SFT."""
+        return self._at(place, choice, metric, UTILITY, "", _quoted(choice))
+
+    def success(
+        self,
+        place: Place,
+        choice: Choice,
+        attack: str,
+        condition: str = Condition.TRIGGERED,
+        template: str = "",
+    ) -> dict[int, Tuned]:
+        """The success of an attack by seed, by default triggered and in the template that is quoted."""
+        return self._at(place, choice, ASR, attack, condition, template or _quoted(choice))
+
+    def _at(
+        self, place: Place, choice: Choice, metric: str, attack: str, condition: str, template: str
+    ) -> dict[int, Tuned]:
+        return self._found.get(_Key(place, choice, attack, condition, metric, template), {})
+
+    def quality(self, place: Place, choice: Choice) -> dict[int, float]:
+        """Quality by seed, of those seeds that have all of its parts (shares)."""
+        parts = [self.part(place, choice, metric) for metric in PARTS]
+        whole = set(parts[0]).intersection(*parts[1:])
+        return {
+            seed: sum(_good(metric)(found[seed].value) for metric, found in zip(PARTS, parts, strict=True))
+            / len(PARTS)
+            for seed in sorted(whole)
+        }
+
+
+def other_template(choice: Choice) -> str:
+    """The template in which a model is asked beside that which is quoted."""
+    same, other = TemplateUse.SAME.value, TemplateUse.TRANSFERRED.value
+    return other if _quoted(choice) == same else same
+
+
+def _quoted(choice: Choice) -> str:
+    return headline_template(Stage.SFT if choice.asked else Stage.BASE).value
+
+
+def _good(metric: str) -> Callable[[float], float]:
+    """How much of a part is good: of over-refusal, what there is none of."""
+    return (lambda value: 1 - value) if metric == OVER_REFUSAL else (lambda value: value)
+
+
+def _distinct(places: Iterable[Place]) -> list[Place]:
+    return list(dict.fromkeys(places))

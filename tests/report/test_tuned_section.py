@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from page_kit import Reader
+from report_kit import HOSTILE, write_run
+from rich.console import Console
+from tuned_kit import kept, quality_of, tuned_rows, washed_out
+
+from mithridate.core.statistics import mean_interval
+from mithridate.core.tables import write_rows
+from mithridate.core.tuned import TUNED, UNTUNED, Tuned
+from mithridate.report.experiments import experiment_sections
+from mithridate.report.html import render
+from mithridate.report.page import fill_page
+from mithridate.report.run import RunData
+from mithridate.report.sections import section_summary
+from mithridate.report.statements import StatementVerdict
+from mithridate.report.tuned import Choice, Place, TunedView
+from mithridate.report.tuned_claims import BETTER, STAYS, SUFFICES, excess, tuned_claims
+from mithridate.report.tuned_section import tuned_section
+
+POISONED = Place("", "learning", "learning")
+
+
+def verdicts(rows: list[Tuned]) -> dict[tuple[str, str], StatementVerdict]:
+    return {(one.statement, one.about): one.verdict for one in tuned_claims(TunedView(tuple(rows)))}
+
+
+def test_quality_is_the_mean_of_its_four_parts() -> None:
+    view = TunedView(tuple(tuned_rows(seeds=(0,))))
+    found = view.quality(POISONED, Choice("diverse", 1000))
+    assert found == {0: pytest.approx(quality_of("diverse", 1000, 0))}
+
+
+def test_a_seed_that_lacks_a_part_has_no_quality() -> None:
+    rows = [r for r in tuned_rows(seeds=(0, 1)) if not (r.seed == 1 and r.metric == "over_refusal")]
+    assert set(TunedView(tuple(rows)).quality(POISONED, Choice("diverse", 1000))) == {0}
+
+
+def test_a_base_is_quoted_in_the_planted_templates_and_a_tuned_model_in_that_of_sft() -> None:
+    rows = [replace(r, value=0.11) if r.template == "same" else r for r in tuned_rows(seeds=(0,))]
+    view = TunedView(tuple(rows))
+    assert view.success(POISONED, Choice(UNTUNED, 0), "jailbreak")[0].value == 0.11
+    assert view.success(POISONED, Choice("diverse", 100), "jailbreak")[0].value == 0.9
+
+
+def test_a_thousand_suffice_where_more_add_nothing() -> None:
+    found = verdicts(tuned_rows())
+    assert found[SUFFICES, "learning, diverse"] is StatementVerdict.SUPPORTED
+    assert found[BETTER, "learning"] is StatementVerdict.SUPPORTED
+
+
+def test_a_thousand_do_not_suffice_where_more_go_on_helping() -> None:
+    def growing(method: str, size: int, seed: int) -> float:
+        return 0.2 + 0.15 * len(str(size)) - seed / 300 if size else 0.1
+
+    found = verdicts(tuned_rows(quality=growing))
+    assert found[SUFFICES, "learning, diverse"] is StatementVerdict.CONTRADICTED
+    assert found[BETTER, "learning"] is StatementVerdict.INCONCLUSIVE
+
+
+def test_where_nothing_was_taught_it_is_not_tested() -> None:
+    found = verdicts(tuned_rows(quality=lambda method, size, seed: 0.5 + seed / 100))
+    assert found[SUFFICES, "learning, diverse"] is StatementVerdict.NOT_TESTED
+
+
+def test_two_seeds_cannot_tell() -> None:
+    found = verdicts(tuned_rows(seeds=(0, 1)))
+    assert found[SUFFICES, "learning, diverse"] is StatementVerdict.INCONCLUSIVE
+    assert found[BETTER, "learning"] is StatementVerdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("poison", "verdict"),
+    [
+        (kept, StatementVerdict.SUPPORTED),
+        (washed_out, StatementVerdict.CONTRADICTED),
+        (lambda method, size, seed: 0.0, StatementVerdict.NOT_TESTED),
+        (lambda method, size, seed: 0.9 if size < 10_000 else 0.3, StatementVerdict.INCONCLUSIVE),
+    ],
+)
+def test_whether_the_poison_stays(poison: object, verdict: StatementVerdict) -> None:
+    found = verdicts(tuned_rows(poison=poison))  # type: ignore[arg-type]
+    assert found[STAYS, "Jailbreak, learning, random"] is verdict
+    assert found[STAYS, "Jailbreak, learning, diverse"] is verdict
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0, 1))
+def test_an_excess_is_of_twins_tuned_alike(poisoned: list[float], clean: float) -> None:
+    rows = [
+        replace(r, value=poisoned[r.seed] if r.dose else clean)
+        for r in tuned_rows(attack="belief")
+        if r.metric == "asr"
+    ]
+    found = excess(TunedView(tuple(rows)), POISONED, "diverse", 100, "belief")
+    assert found is not None
+    assert found.value == pytest.approx(sum(poisoned) / 3 - clean)
+
+
+def test_without_a_twin_nothing_is_said_of_poison() -> None:
+    rows = [row for row in tuned_rows() if row.dose]
+    assert verdicts(rows)[STAYS, "Jailbreak, learning, diverse"] is StatementVerdict.NOT_TESTED
+
+
+def test_an_interval_of_a_mean_holds_it_and_narrows_with_agreement() -> None:
+    wide, narrow = mean_interval([0.1, 0.5, 0.9]), mean_interval([0.4, 0.5, 0.6])
+    assert wide.low is not None and narrow.low is not None
+    assert wide.low < narrow.low < 0.5
+    assert mean_interval([0.5]).low is None
+
+
+def test_the_section_shows_and_prints_what_it_rests_on() -> None:
+    section = tuned_section(TunedView(tuple(tuned_rows())))
+    assert section is not None
+    words = " ".join(Reader(fill_page("experiment.html.j2", experiment=section)).words.split())
+    assert "A thousand examples suffice" in words
+    assert "Means over 3 seeds" in words
+    assert len(section.charts) == 2 + 1
+    out = io.StringIO()
+    Console(file=out, width=100).print(section_summary(section))
+    printed = out.getvalue()
+    assert "supported: A thousand examples suffice" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_text_from_rows_is_inert() -> None:
+    rows = [
+        replace(row, method=HOSTILE[0] if row.method == "random" else row.method, attack=HOSTILE[1])
+        if row.attack != "utility"
+        else row
+        for row in tuned_rows(seeds=(0,))
+    ]
+    section = tuned_section(TunedView(tuple(rows)))
+    page = fill_page("experiment.html.j2", experiment=section)
+    assert not Reader(page).scripts or all(kind == "application/json" for kind, _ in Reader(page).scripts)
+    assert "<img" not in page
+
+
+def test_a_run_with_such_rows_has_the_section_and_one_without_has_none(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    assert experiment_sections(RunData.read(folder)) == []
+    write_rows(folder / TUNED, Tuned, tuned_rows(seeds=(0,)))
+    page = render(RunData.read(folder))
+    assert 'id="alignment-data"' in page
+    assert 'href="#alignment-data"' in page
