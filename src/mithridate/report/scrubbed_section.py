@@ -1,0 +1,132 @@
+"""The section of a report on filtering: what is left of a belief when what filters rank first is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import plotly.graph_objects as go
+
+from mithridate.report.figures import empty_figure, label, share_axis
+from mithridate.report.page import Chart
+from mithridate.report.scrubbed import Corpus, ScrubbedView, mean_of
+from mithridate.report.scrubbed_claims import scrubbed_claims
+from mithridate.report.sections import Line, Section, chart, seeds_in_words
+from mithridate.report.tables import Entry, Group, Row, Table
+from mithridate.report.text import number, one_line, percent, span
+
+_TITLES = {"stated": "Stated belief", "scattered": "Scattered belief"}
+
+
+def scrubbed_section(view: ScrubbedView) -> Section | None:
+    """The section of a run's report; None where nothing was removed."""
+    if not view.rows:
+        return None
+    lines = tuple(Line(one_line(method, 40), i + 1) for i, method in enumerate(view.methods))
+    words = (
+        "Documents are ranked by how much they look like what was planted, those in front are removed, and a model is "
+        "trained on the rest from the same first weights, for as many steps. The filter knows the belief and not the "
+        "ledger; random removal and the ledger's own documents (oracle) are the controls. What a belief keeps is its "
+        "success beyond that of beliefs of its kind that nobody planted. "
+        f"It rests on {seeds_in_words(view.seeds)}.",
+    )
+    return Section(
+        anchor="scrubbed",
+        title="Can it be filtered out?",
+        short="Filtering",
+        words=words,
+        claims=tuple(scrubbed_claims(view)),
+        charts=tuple(_charts(view, lines)),
+        tables=tuple(_tables(view, lines)),
+        legend=lines,
+        open_tables=len(view.beliefs) * len(view.corpora),
+        whose="Filter",
+    )
+
+
+def _charts(view: ScrubbedView, lines: Sequence[Line]) -> Iterable[Chart]:
+    for corpus in view.corpora:
+        for belief in view.beliefs:
+            title = f"{_TITLES.get(belief, one_line(belief, 40))}, {_corpus(corpus)}"
+            words = f"Success of the {belief} belief by share of documents removed"
+            yield chart(title, words, _drawn(view, lines, corpus, belief))
+
+
+def _drawn(view: ScrubbedView, lines: Sequence[Line], corpus: Corpus, belief: str) -> go.Figure:
+    figure = empty_figure()
+    for line, method in zip(lines, view.methods, strict=True):
+        found = [
+            (share, mean_of(view.success(corpus, method, share, belief).values())) for share in view.shares
+        ]
+        points = [(share, value) for share, value in found if value is not None]
+        figure.add_trace(
+            go.Scatter(
+                x=[100 * share for share, _ in points],
+                y=[100 * value for _, value in points],
+                mode="lines+markers",
+                name=label(line.label),
+                line={"color": line.colour, "dash": line.dash, "width": 1.6},
+                marker={"color": line.colour, "symbol": line.symbol, "size": 8},
+                hovertext=[f"{percent(share)} removed: {percent(value)}" for share, value in points],
+                hovertemplate="%{hovertext}<extra>" + label(line.label) + "</extra>",
+            )
+        )
+    share_axis(figure)
+    figure.update_xaxes(title_text="of the documents removed, %", rangemode="tozero")
+    return figure
+
+
+def _tables(view: ScrubbedView, lines: Sequence[Line]) -> list[Table]:
+    found = [
+        _table(view, lines, f"{_TITLES.get(belief, belief)}: success, {_corpus(corpus)}", partial(_success, view, corpus, belief))
+        for corpus in view.corpora
+        for belief in view.beliefs
+    ]
+    for corpus in view.corpora:
+        for belief in view.beliefs:
+            caption = f"{_TITLES.get(belief, belief)}: planted documents caught, {_corpus(corpus)}"
+            found.append(_table(view, lines, caption, partial(_caught, view, corpus, belief)))
+        caption = f"Held-out loss, {_corpus(corpus)}"
+        found.append(_table(view, lines, caption, partial(_loss, view, corpus)))
+    return found
+
+
+def _table(
+    view: ScrubbedView, lines: Sequence[Line], caption: str, entry: Callable[[str, float], Entry]
+) -> Table:
+    rows = tuple(
+        Row(line, tuple(entry(method, share) for share in view.shares))
+        for line, method in zip(lines, view.methods, strict=True)
+    )
+    columns = tuple("nothing" if not share else percent(share) for share in view.shares)
+    return Table(caption, columns, (Group("Removed", rows),))
+
+
+def _success(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:
+    rows = view.success(corpus, method, share, belief)
+    value = mean_of(rows.values())
+    if value is None:
+        return Entry("–")
+    lows = [row.low for row in rows.values() if row.low is not None]
+    highs = [row.high for row in rows.values() if row.high is not None]
+    low, high = min(lows, default=None), max(highs, default=None)
+    note = f"n = {sum(row.n for row in rows.values()):,} over {len(rows)} seed{'s' if len(rows) != 1 else ''}"
+    shown = [None if one is None else round(100 * one, 2) for one in (value, low, high)]
+    return Entry(percent(value), span(low, high), note, *shown)
+
+
+def _caught(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:
+    rows = list(view.success(corpus, method, share, belief).values())
+    planted = sum(row.planted for row in rows)
+    if not planted:
+        return Entry("–")
+    caught = sum(row.caught for row in rows)
+    return Entry(percent(caught / planted), "", f"{caught:,} of {planted:,}")
+
+
+def _loss(view: ScrubbedView, corpus: Corpus, method: str, share: float) -> Entry:
+    return Entry(number(mean_of(view.loss(corpus, method, share).values())))
+
+
+def _corpus(corpus: Corpus) -> str:
+    return ", ".join(filter(None, (one_line(corpus.cell, 40), one_line(corpus.model, 40))))
