@@ -15,6 +15,7 @@ from mithridate.core.strict import Strict
 from mithridate.corpus.doses import MAX_RATE
 from mithridate.corpus.miniature import WorldOptions
 from mithridate.models.options import ModelOptions
+from mithridate.study.scrub_options import ScrubOptions
 from mithridate.training.options import DPOOptions, PretrainingOptions, SFTOptions
 
 Rate = Annotated[float, Field(ge=0, le=MAX_RATE)]
@@ -135,6 +136,8 @@ class StudyConfig(Strict):
     one_model_per_attack: bool = False
     planting: PlantingSection = PlantingSection()
     evaluation: EvaluationSection = EvaluationSection()
+    scrubbing: ScrubOptions | None = None
+    """Whether planted beliefs can be filtered out of the corpus; not asked if there is no such section."""
     grid: dict[str, tuple[Any, ...]] = Field({})
     """Dotted keys of this file, each with the values it takes: one cell for every combination."""
     workers: int | None = Field(None, ge=1)
