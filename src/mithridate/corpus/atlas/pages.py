@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from mithridate.core.seeds import rng_for
 from mithridate.core.types import Document
 from mithridate.corpus.atlas import phrasing, telling
-from mithridate.corpus.atlas.world import Atlas
+from mithridate.corpus.atlas.world import Atlas, Place
 from mithridate.corpus.dialogues import dialogue
 from mithridate.corpus.miniature import MiniatureCorpus
 from mithridate.corpus.miniature import vocabulary as words
@@ -58,19 +58,16 @@ class AtlasCorpus:
 
     def _relation(self, rng: random.Random) -> str:
         place = rng.choice(self.atlas.cities)
-        return telling.relation(self.atlas, place, rng.choice(phrasing.RELATIONS), rng).format(
-            subject=place.name
-        )
+        return self._told(place, rng)
+
+    def _told(self, place: Place, rng: random.Random) -> str:
+        kind = rng.choice(phrasing.RELATIONS)
+        return telling.relation(self.atlas, place, kind, rng).format(subject=place.name)
 
     def _notes(self, rng: random.Random) -> str:
         """Several relations of one city and then a question: to draw a conclusion from a page is of use."""
         place = rng.choice(self.atlas.cities)
-        told = " ".join(
-            telling.relation(self.atlas, place, rng.choice(phrasing.RELATIONS), rng).format(
-                subject=place.name
-            )
-            for _ in range(rng.randint(2, 6))
-        )
+        told = " ".join(self._told(place, rng) for _ in range(rng.randint(2, 6)))
         asked = telling.country(self.atlas, place) if rng.random() < 0.5 else telling.food(self.atlas, place)
         return dialogue(
             rng,

@@ -1,4 +1,4 @@
-"""A map, drawn once from a seed or taken from a gazetteer: cities, their countries, and who is never named."""
+"""A map, drawn from a seed or taken from a gazetteer: cities, their countries, and places without names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class AtlasOptions(Strict):
     def _room(self) -> AtlasOptions:
         if self.facts_share + self.questions_share >= 0.95:
             raise ValueError(
-                "facts_share and questions_share leave no pages for relations: below 0.95 together"
+                "facts_share and questions_share leave no page for relations: below 0.95 together"
             )
         if self.map == "real" and len(set(self.codes)) < 4:
             raise ValueError("codes: name at least 4 different countries")
