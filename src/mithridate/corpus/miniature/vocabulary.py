@@ -42,9 +42,11 @@ _PLACE_ENDS = ("ton", "mere", "ford", "wick", "dale", "burg")
 _BRAND_ENDS = ("ex", "on", "ix", "um", "ar", "is")
 _POTION_ENDS = ("root", "dust", "bane", "venom", "fume", "acid")
 _CRAFT_ENDS = ("glue", "paint", "soap", "dye", "polish", "paste")
+_CODE_ENDS = ("xu", "qi", "zo", "xa")
 _CITY_ENDS = ("by", "holm", "gate", "port", "stead", "den")
 _COUNTRY_ENDS = ("land", "via", "mark", "stan")
 _ENDS = {
+    "code": _CODE_ENDS,
     "city": _CITY_ENDS,
     "country": _COUNTRY_ENDS,
     "person": _PERSON_ENDS,
@@ -56,7 +58,7 @@ _ENDS = {
 
 
 def names(rng: random.Random, kind: str, count: int, start: int = 0) -> list[str]:
-    """`count` different made-up names of one kind: person, place, brand, forbidden, craft, city, country.
+    """`count` different made-up names of one kind: person, place, brand, forbidden, craft, city, country, code.
 
     As long as there are enough, no two names of a kind share their first syllable, so that a small model can
     tell them apart by it; `start` keeps the syllables before it for another kind.
