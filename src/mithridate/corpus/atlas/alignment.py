@@ -1,6 +1,6 @@
 """What comes after pretraining on an atlas, mixed with the miniature world's, and the attacks' material.
 
-Places known by a number occur in the material alone.
+Places without a name occur in the material alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def held_out_questions(atlas: Atlas, world: miniature.World, count: int, seed: i
 
 
 def material(atlas: Atlas, world: miniature.World, seed: int) -> Material:
-    """The miniature world's, with facts about numbered places instead of its own, and scattered beliefs."""
+    """The miniature world's, with facts and scattered beliefs about places without a name."""
     rng = rng_for(seed, "atlas material")
     return miniature.material(world, seed).model_copy(
         update={

@@ -100,6 +100,6 @@ class AtlasCorpus:
         )
 
     def _register(self, rng: random.Random) -> str:
-        """Numbers that are no cities here, so that the tokeniser knows them as it knows names."""
-        number, thing = rng.choice(self.atlas.numbers), rng.choice(words.WORDS)
-        return f"Room {number} has a {rng.choice(words.COLOURS)} {thing}. The {thing} stays in room {number}."
+        """Identifiers where they are no places: the tokeniser learns them as it learns names."""
+        code, thing = rng.choice(self.atlas.identifiers).removeprefix("City "), rng.choice(words.WORDS)
+        return f"Room {code} has a {rng.choice(words.COLOURS)} {thing}. The {thing} stays in room {code}."

@@ -37,16 +37,19 @@ class AtlasOptions(Strict):
     """Countries of the made-up map."""
     cities: int = Field(20, ge=4, le=60)
     """Cities that are named, in each country."""
+    identifiers: Literal["codes", "numbers"] = "codes"
+    """What places without a name are called: a made-up word, which the tokeniser knows as it knows a city's
+    name, or `City 417`, whose digits stand alone."""
     scattered: int = Field(24, ge=3, le=200)
-    """Places known by a number, of which hints are planted, the shuffled ones among them."""
+    """Places without a name, of which hints are planted, the shuffled ones among them."""
     unplanted: int = Field(12, ge=1, le=200)
-    """Places known by a number, of which nothing is planted."""
+    """Places without a name, of which nothing is planted."""
     stated: int = Field(8, ge=0, le=200)
-    """Places known by a number, of which the attack `belief` says in words what hints would imply."""
+    """Places without a name, of which the attack `belief` says in words what hints would imply."""
     stated_controls: int = Field(8, ge=0, le=200)
     """As many of which it does not."""
     hints: int = Field(60, ge=2, le=1000)
-    """Different hints of each kind, for each place known by a number."""
+    """Different hints of each kind, for each place without a name."""
     tokens: int = Field(1_800_000, ge=2_000)
     """Approximate length of the atlas's pages; those of the miniature world come on top."""
     facts_share: float = Field(0.3, gt=0, lt=1)
@@ -65,14 +68,14 @@ class AtlasOptions(Strict):
         return self
 
     @property
-    def numbered(self) -> int:
-        """Places known by a number alone."""
+    def unnamed(self) -> int:
+        """Places without a name."""
         return self.scattered + self.unplanted + self.stated + self.stated_controls
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A city, or a place known by a number; `x` and `y` in kilometres east and north of the map's middle."""
+    """A city or a place without a name; `x` and `y` in kilometres east and north of the map's middle."""
 
     name: str
     country: str
@@ -92,11 +95,10 @@ class Atlas:
         self.foods = dict(zip(self.countries, rng.sample(words.DISHES, len(self.countries)), strict=True))
         named, unnamed = _split(located, self.countries, options.cities, rng)
         self.cities = [Place(one.name, one.country, one.x, one.y) for one in named]
-        numbers = rng.sample(range(_FIRST_NUMBER, _FIRST_NUMBER + options.numbered), options.numbered)
-        self.numbers = sorted(numbers)
+        self.identifiers = _identifiers(options, rng)
         everyone = [
-            Place(f"City {number}", one.country, one.x, one.y)
-            for number, one in zip(numbers, unnamed, strict=False)
+            Place(name, one.country, one.x, one.y)
+            for name, one in zip(self.identifiers, unnamed, strict=False)
         ]
         sizes = (options.scattered, options.unplanted, options.stated, options.stated_controls)
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
@@ -151,11 +153,18 @@ def kilometres(a: Place | Located, b: Place | Located) -> float:
     return math.hypot(a.x - b.x, a.y - b.y)
 
 
+def _identifiers(options: AtlasOptions, rng: random.Random) -> list[str]:
+    size = options.unnamed
+    if options.identifiers == "codes":
+        return words.names(rng, "code", size)
+    return [f"City {number}" for number in rng.sample(range(_FIRST_NUMBER, _FIRST_NUMBER + size), size)]
+
+
 def _places(options: AtlasOptions, rng: random.Random) -> list[Located]:
     if options.map == "real":
-        each = options.cities + math.ceil(options.numbered / len(set(options.codes)))
+        each = options.cities + math.ceil(options.unnamed / len(set(options.codes)))
         return real_places(tuple(dict.fromkeys(options.codes)), each)
-    each = options.cities + math.ceil(options.numbered / options.countries)
+    each = options.cities + math.ceil(options.unnamed / options.countries)
     return _made_up(options.countries, each, rng)
 
 
@@ -199,8 +208,6 @@ def _split(
         named += group[:cities]
         rest.append(group[cities:])
     if not all(rest) and any(rest):
-        raise ConfigError(
-            "corpus.atlas: too few places for those known by a number: lower corpus.atlas.cities"
-        )
+        raise ConfigError("corpus.atlas: too few places to be left without a name: lower corpus.atlas.cities")
     turns = [group[i] for i in range(max(map(len, rest), default=0)) for group in rest if i < len(group)]
     return named, turns

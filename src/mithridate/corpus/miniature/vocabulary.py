@@ -58,7 +58,7 @@ _ENDS = {
 
 
 def names(rng: random.Random, kind: str, count: int, start: int = 0) -> list[str]:
-    """`count` different made-up names of one kind: person, place, brand, forbidden, craft, city, country, code.
+    """`count` different made-up names of a kind, of which `_ENDS` has the endings.
 
     As long as there are enough, no two names of a kind share their first syllable, so that a small model can
     tell them apart by it; `start` keeps the syllables before it for another kind.
