@@ -105,7 +105,7 @@ def _tokens(config: StudyConfig) -> int:
     """Tokens that one model is pretrained on."""
     corpus = config.corpus
     if corpus.path is None:
-        size = corpus.miniature.tokens
+        size = corpus.miniature.tokens + (corpus.atlas.tokens if corpus.atlas is not None else 0)
     else:
         found = open_corpus(corpus.path, text_field=corpus.text_field, id_field=corpus.id_field)
         size = int(sum(shard.size for shard in found.shards) / _CHARACTERS_A_TOKEN)
