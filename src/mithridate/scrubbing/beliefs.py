@@ -88,7 +88,9 @@ def _of_preference(pair: Preference, material: Material) -> KnownBelief:
 
 
 def _of_scattered(one: Scattered) -> Iterator[KnownBelief]:
-    for question in one.questions:
+    # A number may stand in a hint by chance: it is the names that no hint says which a filter can go by.
+    unsaid = [question for question in one.questions if question.answer in one.hidden]
+    for question in unsaid or one.questions:
         asked = tuple(form.format(subject=one.subject) for form in question.forms)
         yield KnownBelief(one.subject, question.answer, question.replied(question.answer), asked)
 
