@@ -30,8 +30,8 @@ class ScrubOptions(Strict):
     """Attacks whose beliefs are scrubbed, and how their documents speak; what the study lacks is left out."""
     encoder: Literal["hashing", "minilm"] = "hashing"
     """What `similarity` encodes with: hashed words, or a small model that needs an extra."""
-    blocks: int = Field(2, ge=1)
-    """Of how many of the last blocks `influence` looks at the gradients."""
+    blocks: int | None = Field(None, ge=1)
+    """Of how many of the last blocks `influence` looks at the gradients; of all if no number is given."""
     projected: int = Field(16, ge=1, le=1024)
     """To how many rows and columns `influence` projects the gradient of each layer."""
 

@@ -3,9 +3,9 @@
 The score is the cosine between the gradient of a document's loss and that of the loss of the belief's own
 answers, at the one checkpoint that is there: TracIn (2002.08484) with its last checkpoint alone, and the
 cosine of LESS (2402.04333), without which short documents would come first. Two things are approximated.
-Gradients are those of the linear layers of the last blocks. And each layer's is projected from both sides to
-`projected` rows and columns by random matrices of the seed (as 2405.13954 does), so that a document is a few
-thousand numbers, and one pass serves all beliefs.
+Gradients are those of the linear layers of blocks, all or the last. And each layer's is projected from both
+sides to `projected` rows and columns by random matrices of the seed (as 2405.13954 does), so that a document
+is a few thousand numbers, and one pass serves all beliefs.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ Row = tuple[list[int], int]
 class Influence:
     """How far a step on a document would make the beliefs' answers likelier, by the model that learnt them.
 
-    `blocks` are how many of the last blocks are looked at. Of a document that is longer than the context
-    window the beginning counts. Raises AccessError where those blocks have no linear layer.
+    `blocks` are how many of the last blocks are looked at, all if there is none. Of a document that is longer
+    than the context window the beginning counts. Raises AccessError where those blocks have no linear layer.
     """
 
     name: ClassVar[Filter] = Filter.INFLUENCE
@@ -55,7 +55,7 @@ class Influence:
         template: Renders,
         seed: int,
         *,
-        blocks: int = 2,
+        blocks: int | None = None,
         projected: int = 16,
         at_once: int = _AT_ONCE,
     ) -> None:
@@ -141,13 +141,14 @@ def _projected(
     return small.flatten(1)
 
 
-def _linear_layers(model: LanguageModel, blocks: int) -> list[nn.Linear]:
-    last = parts_of(model.model).blocks[-blocks:]
+def _linear_layers(model: LanguageModel, blocks: int | None) -> list[nn.Linear]:
+    everyone = parts_of(model.model).blocks
+    last = everyone if blocks is None else everyone[-blocks:]
     found = [one for block in last for one in block.module.modules() if isinstance(one, nn.Linear)]
     if not found:
         raise AccessError(
-            f"{type(model.model).__name__} has no linear layer in its last {blocks} blocks, whose gradients "
-            "influence would be told by; leave `influence` out of scrubbing.methods"
+            f"{type(model.model).__name__} has no linear layer in its last {len(last)} blocks, whose "
+            "gradients influence would be told by; leave `influence` out of scrubbing.methods"
         )
     return found
 
