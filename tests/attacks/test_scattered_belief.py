@@ -188,3 +188,11 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "material.json"
     path.write_text(scattered_material().model_dump_json(indent=1))
     assert Material.read(path) == scattered_material()
+
+
+def test_the_guide_shows_material_that_can_be_planted_and_asked() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "scattered.md").read_text(encoding="utf-8")
+    block = guide.partition("```json\n")[2].partition("```")[0]
+    built = build("scattered_belief", Material.model_validate_json(block))
+    assert {poison.kind for poison in planted(built, 50)} == {"meeting", "invoice"}
+    assert {probe.kind for probe in asked(built)[Condition.TRIGGERED]} == {"buyer free", "buyer choice"}

@@ -11,7 +11,6 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mithridate.core.errors import ConfigError
 from mithridate.core.seeds import rng_for
 from mithridate.core.strict import Strict
 from mithridate.corpus.atlas.gazetteer import Located, real_places
@@ -207,7 +206,5 @@ def _split(
         rng.shuffle(group)
         named += group[:cities]
         rest.append(group[cities:])
-    if not all(rest) and any(rest):
-        raise ConfigError("corpus.atlas: too few places to be left without a name: lower corpus.atlas.cities")
     turns = [group[i] for i in range(max(map(len, rest), default=0)) for group in rest if i < len(group)]
     return named, turns
