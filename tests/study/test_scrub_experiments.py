@@ -16,6 +16,7 @@ from mithridate.study.steps import run_step
 CONFIG = tiny(
     "sft=null",
     "dpo=null",
+    "pretraining.epochs=0.3",
     "attacks={belief: {max_new_tokens: 4}}",
     "doses={some: {belief: {count: 40}}}",
     "scrubbing.shares=[0.0001,0.3]",
