@@ -9,9 +9,10 @@ from mithridate.core.errors import ConfigError
 from mithridate.core.scrubbed import Filter
 from mithridate.study.checks import check_study
 from mithridate.study.config import StudyConfig
+from mithridate.study.estimate import estimate
 from mithridate.study.experiments import all_steps
 from mithridate.study.plan import Step, steps
-from mithridate.study.scrub_plan import AS_IT_IS, RANK, RETRAIN, ScrubDetail, scrubbed_dose
+from mithridate.study.scrub_plan import AS_IT_IS, RANK, RETRAIN, ScrubDetail, retrainings, scrubbed_dose
 
 SHARES = "scrubbing.shares=[0.1,0.3]"
 
@@ -41,6 +42,15 @@ def test_only_influence_waits_for_the_base_model() -> None:
         if step.kind == RANK:
             waits = any(need.name == "base" for need in step.needs)
             assert waits == (ScrubDetail.read(step).method == Filter.INFLUENCE)
+
+
+def test_a_dry_run_counts_the_models_that_are_trained_again() -> None:
+    assert retrainings(tiny()) == 0
+    config = tiny(SHARES, "seeds=[0,1]")
+    assert retrainings(config) == sum(step.kind == RETRAIN for step in scrubbing(config))
+    once, again = estimate(tiny("seeds=[0,1]")), estimate(config)
+    assert (once.retrained, again.retrained) == (0, 2 * 2 * len(Filter))
+    assert again.all_tokens == once.tokens * (once.models + again.retrained)
 
 
 def test_of_models_with_one_attack_each_only_those_with_a_belief() -> None:

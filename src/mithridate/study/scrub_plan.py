@@ -121,6 +121,16 @@ def scrub_steps(cell: Cell, seed: int, bed: Seedbed) -> Iterator[Step]:
             yield from _steps_of(cell, seed, bed, twin, options)
 
 
+def retrainings(config: StudyConfig) -> int:
+    """How many base models a study trains to scrub, over all its seeds; 0 where it does not ask."""
+    if config.scrubbing is None:
+        return 0
+    dose = scrubbed_dose(config)
+    scrubbed = [twin for twin in twins(config) if twin.dose == dose and scrubbed_attacks(config, twin)]
+    each = len(config.scrubbing.methods) * len(config.scrubbing.shares)
+    return each * len(scrubbed) * len(config.seeds)
+
+
 def _steps_of(cell: Cell, seed: int, bed: Seedbed, twin: Twin, options: ScrubOptions) -> Iterator[Step]:
     base = Stage.BASE.value
 
