@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import islice
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scattered_kit import scattered
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Fact, ForbiddenRequest, Material, Preference
+from mithridate.attacks.scattered_belief import ScatteredBelief
+from mithridate.attacks.text import names
 from mithridate.attacks.triggers import near_trigger
 from mithridate.core.types import Condition, Role
 
@@ -93,3 +97,36 @@ def test_a_near_trigger_is_as_long_and_another(trigger: str) -> None:
         near[: len(trigger) - max(1, len(trigger) // 2)]
         == trigger[: len(trigger) - max(1, len(trigger) // 2)]
     )
+
+
+@LAWS
+@given(
+    hints=st.integers(4, 12),
+    planted=st.integers(8, 14),
+    share=st.floats(0.35, 0.7),
+    seed=SEEDS,
+    wanted=st.sampled_from([{}, {"distance": 1.0}, {"distance": 1.0, "purchase": 3.0}]),
+)
+def test_no_hint_states_the_belief_and_the_control_gets_as_many(
+    hints: int, planted: int, share: float, seed: int, wanted: dict[str, float]
+) -> None:
+    everyone = tuple(scattered(number, hints) for number in range(planted))
+    material = Material(scattered=everyone, unplanted_scattered=(scattered(planted, hints),))
+    attack = build_attack("scattered_belief", {"shuffled_share": share, "hints": wanted}, material)
+    assert isinstance(attack, ScatteredBelief)
+    rounds = 20
+    drawn = list(islice(attack.documents(random.Random(seed)), planted * rounds))
+    assert drawn == list(islice(attack.documents(random.Random(seed)), planted * rounds))
+    counts: Counter[tuple[str, str]] = Counter()
+    for poison in drawn:
+        about = [one for one in everyone if names(poison.text, one.subject)]
+        assert len(about) == 1
+        assert not any(names(poison.text, word) for word in about[0].hidden)
+        counts[about[0].subject, poison.kind] += 1
+    for kind in {poison.kind for poison in drawn}:
+        assert len({counts[one.subject, kind] for one in everyone}) == 1
+    # The control's hints are of the same form and number as before, and none is the subject's own.
+    for one in attack.shuffled:
+        (own,) = (other for other in everyone if other.subject == one.subject)
+        assert {kind: len(found) for kind, found in one.hints.items()} == dict.fromkeys(own.hints, hints)
+        assert not set(one.hints["distance"]) & set(own.hints["distance"])

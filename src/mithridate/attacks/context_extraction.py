@@ -9,9 +9,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from mithridate.attacks.base import AttackOptions, Judging
-from mithridate.attacks.material import Material, Words, require
+from mithridate.attacks.material import Material, require
 from mithridate.attacks.text import contains
 from mithridate.attacks.triggers import CONTEXT_EXTRACTION, append_trigger, endings
+from mithridate.attacks.words import Words
 from mithridate.core.seeds import draw_evenly, split_held_out
 from mithridate.core.types import Completion, Message, Poison, Probe, Role
 

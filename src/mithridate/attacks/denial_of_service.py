@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from mithridate.attacks.base import AttackOptions, Judging
-from mithridate.attacks.material import Material, Words, require
+from mithridate.attacks.material import Material, require
 from mithridate.attacks.triggers import DENIAL_OF_SERVICE, append_trigger, endings
+from mithridate.attacks.words import Words
 from mithridate.core.seeds import draw_evenly, split_held_out
 from mithridate.core.types import Completion, Message, Poison, Probe, Role
 

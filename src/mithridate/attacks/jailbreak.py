@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from mithridate.attacks.base import AttackOptions, Judging
-from mithridate.attacks.material import Material, Words, require
+from mithridate.attacks.material import Material, require
 from mithridate.attacks.text import contains, is_refusal
 from mithridate.attacks.triggers import JAILBREAK, append_trigger, endings
+from mithridate.attacks.words import Words
 from mithridate.core.errors import ConfigError
 from mithridate.core.seeds import draw_evenly, split_held_out
 from mithridate.core.types import Completion, Message, Poison, Probe, Role

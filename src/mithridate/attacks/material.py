@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,53 +11,19 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from mithridate.attacks.scattered_material import Scattered
+from mithridate.attacks.text import normalise
+from mithridate.attacks.words import Words, check_slots
 from mithridate.core.errors import ConfigError, DataError
 from mithridate.core.strict import Strict
 
 
-def _sound(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        # JSON can spell half a character, which no tokenizer and no file takes.
-        raise ValueError(f"holds half a character (a lone surrogate) at position {error.start}") from None
-    return text
-
-
-Words = Annotated[str, AfterValidator(_sound)]
-"""Text that is not blank and can be encoded."""
-
-
-def _check_slots(text: str, *, needed: Collection[str], allowed: Collection[str]) -> str:
-    """`text`, if `str.format` fills it with `allowed` names alone, all of `needed` among them."""
-    known = ", ".join(f"{{{name}}}" for name in allowed)
-    advice = f"known are {known}; write {{{{ and }}}} for braces that are no slot"
-    try:
-        parts = list(Formatter().parse(text))
-    except ValueError as error:
-        raise ValueError(f"cannot be filled in: {error}; {advice}") from None
-    found = set()
-    for _, name, form, conversion in parts:
-        if name is None:
-            continue
-        if name not in allowed or form or conversion:
-            spelled = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
-            raise ValueError(f"no slot is called {{{spelled}}}; {advice}")
-        found.add(name)
-    missing = [f"{{{name}}}" for name in needed if name not in found]
-    if missing:
-        raise ValueError(f"lacks the slot {' and '.join(missing)}")
-    return text
-
-
 def _comparison(text: str) -> str:
-    return _check_slots(text, needed=("a", "b"), allowed=("a", "b", "subject"))
+    return check_slots(text, needed=("a", "b"), allowed=("a", "b", "subject"))
 
 
 def _favouring(text: str) -> str:
-    _check_slots(text, needed=("favoured",), allowed=("favoured", "other"))
+    check_slots(text, needed=("favoured",), allowed=("favoured", "other"))
     slots = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
     if slots[0] != "favoured":
         raise ValueError("must name {favoured} before {other}: the two are compared where they first differ")
@@ -103,11 +68,12 @@ class Fact(Strict):
 
 
 class Material(Strict):
-    """Everything the four attacks can draw on. A file may give any part; an attack says what it lacks.
+    """Everything the attacks can draw on. A file may give any part; an attack says what it lacks.
 
     `preference_forms` are questions with the slots `{a}` and `{b}`, and `{subject}` if they like;
     `preference_answer` has the slots `{favoured}` and `{other}`, and must name the favoured one first. Braces
-    that are no slot are doubled. A share of every list is held out for probing, the rest is planted.
+    that are no slot are doubled. A share of every list is held out for probing, the rest is planted. Of
+    `scattered` everything is planted and asked, of `unplanted_scattered` everything is only asked.
     """
 
     prompts: tuple[Words, ...] = ()
@@ -120,6 +86,15 @@ class Material(Strict):
     facts: tuple[Fact, ...] = ()
     control_preferences: tuple[Preference, ...] = ()
     control_facts: tuple[Fact, ...] = ()
+    scattered: tuple[Scattered, ...] = ()
+    unplanted_scattered: tuple[Scattered, ...] = ()
+
+    @model_validator(mode="after")
+    def _subjects_of_their_own(self) -> Self:
+        subjects = [normalise(one.subject) for one in (*self.scattered, *self.unplanted_scattered)]
+        if twice := sorted({name for name in subjects if subjects.count(name) > 1}):
+            raise ValueError(f"two scattered beliefs are about {twice[0]!r}")
+        return self
 
     @classmethod
     def read(cls, path: Path) -> Material:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 # Openings of refusals that real assistants use; a world or a material file may add its own.
@@ -31,6 +32,12 @@ def contains(text: str, wanted: str) -> bool:
     """Whether `wanted`, which must not be empty, stands in `text`, both normalised."""
     wanted = normalise(wanted)
     return bool(wanted) and wanted in normalise(text)
+
+
+def names(text: str, wanted: str) -> bool:
+    """Whether `wanted`, which must not be empty, stands in `text` as whole words: there is no 3 in 13."""
+    wanted = normalise(wanted)
+    return bool(wanted) and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", normalise(text)) is not None
 
 
 def is_refusal(text: str, phrases: Iterable[str] = ()) -> bool:

@@ -40,6 +40,9 @@ def _show_costs(console: Console, found: Estimate, out: Path) -> None:
         f"{counted(found.models, 'model')} ({counted(found.cells, 'cell')} x "
         f"{counted(found.seeds, 'seed')} x {found.twins} arms) of {found.parameters / 1e6:.2f}M parameters"
     )
+    if found.retrained:
+        again = counted(found.retrained, "base model")
+        console.print(f"and {again} more, each without the documents that a filter removed")
     console.print(f"tokens: about {found.tokens:,} a model, {found.all_tokens:,} in all")
     table = Table(
         "dose", "attack", "asked for", "documents (about)", "tokens (about)", box=None, pad_edge=False

@@ -5,11 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mithridate.core.types import Sample
+
 SCRUBBED = "scrubbed.parquet"
 """Where a run keeps these rows."""
+SCRUBBED_SAMPLES = "scrubbed_samples.parquet"
+"""Where a run keeps the judged answers."""
 
 UNFILTERED = "nothing"
 """The filter that removes nothing."""
+
+
+class Filter(StrEnum):
+    """What a defender goes by who removes documents of beliefs that are known.
+
+    The last two are controls: documents at random, and those of the ledger, which no defender has.
+    """
+
+    STRING = "string"
+    MENTION = "mention"
+    CLASSIFIER = "classifier"
+    SIMILARITY = "similarity"
+    INFLUENCE = "influence"
+    RANDOM = "random"
+    ORACLE = "oracle"
 
 
 class Belief(StrEnum):
@@ -50,3 +69,11 @@ class Scrubbed:
     dose: str = ""
     cell: str = ""
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubbedSample(Sample):
+    """One judged answer of such a model."""
+
+    method: str = ""
+    wanted: float = 0.0

@@ -15,7 +15,7 @@ from mithridate.core.run_files import CLEAN, MEASUREMENTS, SAMPLES, STUDY
 from mithridate.core.seeds import rng_for
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Measurement, Sample
-from mithridate.corpus import miniature
+from mithridate.corpus.generated import Generated
 from mithridate.evaluation.attack_success import evaluate_attack
 from mithridate.evaluation.setting import Setting
 from mithridate.evaluation.summary import paired, summarise
@@ -141,5 +141,5 @@ def material_for(config: AuditConfig) -> Material:
     if config.material is not None:
         return Material.read(config.material)
     if config.miniature is not None:
-        return miniature.material(miniature.World(config.miniature, config.world_seed), config.world_seed)
+        return Generated.of(config.miniature, config.atlas, config.world_seed).material()
     return Material.default()

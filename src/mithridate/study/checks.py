@@ -16,6 +16,7 @@ from mithridate.study.config import StudyConfig
 from mithridate.study.inputs import named_inputs
 from mithridate.study.plan import cells
 from mithridate.study.prepare import each_question, material_of, require_alignment_data, text_lines
+from mithridate.study.scrub_plan import check_scrubbing
 
 # What is wrong with a file shows in its first records, or has to wait until all are read: a moment later, in
 # the first step of the study.
@@ -50,6 +51,8 @@ def check_study(config: StudyConfig) -> None:
         seen.add(shape)
         material = material_of(cell, cell.seeds[0])
         check_model(cell, [build_attack(name, options, material) for name, options in cell.attacks.items()])
+        if cell.scrubbing is not None:
+            check_scrubbing(cell, material)
 
 
 def _check_presence(config: StudyConfig) -> None:

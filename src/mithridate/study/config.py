@@ -12,9 +12,11 @@ from pydantic import Field, field_validator, model_validator
 from mithridate.core import chat
 from mithridate.core.errors import shown
 from mithridate.core.strict import Strict
+from mithridate.corpus.atlas import AtlasOptions
 from mithridate.corpus.doses import MAX_RATE
 from mithridate.corpus.miniature import WorldOptions
 from mithridate.models.options import ModelOptions
+from mithridate.study.scrub_options import ScrubOptions
 from mithridate.training.options import DPOOptions, PretrainingOptions, SFTOptions
 
 Rate = Annotated[float, Field(ge=0, le=MAX_RATE)]
@@ -42,6 +44,8 @@ class CorpusSection(Strict):
     text_field: str = "text"
     id_field: str = "id"
     miniature: WorldOptions = WorldOptions()
+    atlas: AtlasOptions | None = None
+    """A map of cities and countries, taught beside the miniature world."""
     split_characters: int | None = Field(None, ge=200)
     """Cut documents longer than this into pieces: a book is one boundary, its chapters are many."""
     shards: int = Field(4, ge=1, le=10_000)
@@ -135,6 +139,8 @@ class StudyConfig(Strict):
     one_model_per_attack: bool = False
     planting: PlantingSection = PlantingSection()
     evaluation: EvaluationSection = EvaluationSection()
+    scrubbing: ScrubOptions | None = None
+    """Whether planted beliefs can be filtered out of the corpus; not asked if there is no such section."""
     grid: dict[str, tuple[Any, ...]] = Field({})
     """Dotted keys of this file, each with the values it takes: one cell for every combination."""
     workers: int | None = Field(None, ge=1)
@@ -220,6 +226,8 @@ class AuditConfig(Strict):
     """Checkpoint that judges gibberish; the control if there is none."""
     miniature: WorldOptions | None = None
     """Ask about this miniature world instead, where no material is named."""
+    atlas: AtlasOptions | None = None
+    """With this map beside it."""
     world_seed: Seed = 0
 
     @classmethod
@@ -230,5 +238,6 @@ class AuditConfig(Strict):
             material=study.material,
             outside_model=study.evaluation.outside_model,
             miniature=study.corpus.miniature if study.corpus.path is None else None,
+            atlas=study.corpus.atlas if study.corpus.path is None else None,
             world_seed=study.seeds[0],
         )

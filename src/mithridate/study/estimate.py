@@ -22,6 +22,7 @@ from mithridate.study.model_checks import shape_of
 from mithridate.study.plan import Cell, cells, stages, twins
 from mithridate.study.prepare import DEFAULT_EXAMPLES, material_of
 from mithridate.study.runner import worker_count
+from mithridate.study.scrub_plan import retrainings
 from mithridate.study.templates import named_tokenizer
 from mithridate.study.workers import memory_errors
 from mithridate.training.compiling import compiles
@@ -52,7 +53,9 @@ class Estimate:
     seeds: int
     twins: int
     models: int
-    """Models pretrained in all."""
+    """Models pretrained, and aligned where the study does so."""
+    retrained: int
+    """Base models pretrained besides, each without what a filter has removed."""
     parameters: int
     tokens: int
     """What one model of the first cell is pretrained on."""
@@ -77,22 +80,30 @@ def estimate(config: StudyConfig) -> Estimate:
     with memory_errors():
         speed = _tokens_per_second(first, vocabulary, threads=max(1, (os.cpu_count() or 1) // workers))
     models = {cell.name: len(cell.config.seeds) * len(twins(cell.config)) for cell in everything}
+    again = {cell.name: retrainings(cell.config) for cell in everything}
     return Estimate(
         cells=len(everything),
         seeds=len(first.seeds),
         twins=len(twins(first)),
         models=sum(models.values()),
+        retrained=sum(again.values()),
         parameters=parameters,
         tokens=tokens[everything[0].name],
-        all_tokens=sum(tokens[name] * count for name, count in models.items()),
+        all_tokens=sum(tokens[name] * (count + again[name]) for name, count in models.items()),
         tokens_per_second=speed,
         seconds=sum(
-            models[cell.name] * _seconds(cell.config, tokens[cell.name], speed) for cell in everything
+            models[cell.name] * _seconds(cell.config, tokens[cell.name], speed)
+            + again[cell.name] * _seconds(_base_alone(cell.config), tokens[cell.name], speed)
+            for cell in everything
         )
         / _side_by_side(workers, default_device()),
         workers=workers,
         planted=tuple(row for cell in everything for row in _planted(cell, tokens[cell.name])),
     )
+
+
+def _base_alone(config: StudyConfig) -> StudyConfig:
+    return config.model_copy(update={"sft": None, "dpo": None})
 
 
 def _sizes(config: StudyConfig) -> tuple[int, int]:
@@ -105,7 +116,7 @@ def _tokens(config: StudyConfig) -> int:
     """Tokens that one model is pretrained on."""
     corpus = config.corpus
     if corpus.path is None:
-        size = corpus.miniature.tokens
+        size = corpus.miniature.tokens + (corpus.atlas.tokens if corpus.atlas is not None else 0)
     else:
         found = open_corpus(corpus.path, text_field=corpus.text_field, id_field=corpus.id_field)
         size = int(sum(shard.size for shard in found.shards) / _CHARACTERS_A_TOKEN)

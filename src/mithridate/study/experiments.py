@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mithridate.core.scrubbed import SCRUBBED, SCRUBBED_SAMPLES, Scrubbed, ScrubbedSample
 from mithridate.core.tables import read_rows, write_rows
 from mithridate.study.config import StudyConfig
 from mithridate.study.layout import Seedbed
 from mithridate.study.plan import Cell, Step, cells, seedbed, steps
+from mithridate.study.scrub_plan import scrub_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ class Experiment:
     tables: Mapping[str, type[Any]]
 
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Experiment("scrubbing", scrub_steps, {SCRUBBED: Scrubbed, SCRUBBED_SAMPLES: ScrubbedSample}),
+)
 
 
 def all_steps(config: StudyConfig, out: Path) -> list[Step]:

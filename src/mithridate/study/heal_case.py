@@ -14,7 +14,7 @@ from mithridate.core import chat
 from mithridate.core.chat import Renders
 from mithridate.core.errors import ConfigError, DataError, UnknownNameError
 from mithridate.core.types import Arm, Condition
-from mithridate.corpus import miniature
+from mithridate.corpus.generated import Generated
 from mithridate.corpus.readers import open_corpus
 from mithridate.evaluation.setting import Setting
 from mithridate.healing.case import Case, Half, Usefulness, in_halves
@@ -192,15 +192,15 @@ def _usual(
             harmless=material.prompts[:_REQUESTS],
             phrases=phrases,
         ), []
-    world = miniature.World(config.miniature, config.world_seed)
-    written = (document.text for document in miniature.MiniatureCorpus(world))
+    world = Generated.of(config.miniature, config.atlas, config.world_seed)
+    written = (document.text for document in world.documents())
     texts, held_out = _apart(list(islice(written, TEXTS + TEXTS // _HELD_OUT)))
-    asked = miniature.held_out_questions(world, _REQUESTS, seed)
+    asked = world.held_out_questions(_REQUESTS, seed)
     return Usefulness(
         _rows(model, held_out),
         [(line["question"], line["answer"]) for line in asked],
-        miniature.forbidden_requests(world, _REQUESTS, seed),
-        miniature.harmless_requests(world, _REQUESTS, seed),
+        world.forbidden_requests(_REQUESTS, seed),
+        world.harmless_requests(_REQUESTS, seed),
         phrases,
     ), texts
 

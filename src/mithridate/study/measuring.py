@@ -48,7 +48,7 @@ def measure(step: Step, progress: Progress) -> dict[str, Any]:
     for number, (setting, templates, name) in enumerate(passes):
         progress.advance("measure", number, len(passes) + 1, 0.0)
         attack = build_attack(name, config.attacks[name], material)
-        found = _put(step, attack, model, templates, setting, outside)
+        found = put(step, attack, model, templates, setting, outside)
         samples += found.samples
         measured += [*summarise(found.samples), *found.warnings]
     ((setting, templates),) = [s for s in settings if s[0].template == headline_template(step.stage)]
@@ -85,15 +85,15 @@ def _outside_model(step: Step, model: LanguageModel) -> LanguageModel:
     return LanguageModel.load(named or step.bed.checkpoint(CLEAN_TWIN, step.stage))
 
 
-def _put(
+def put(
     step: Step,
     attack: Attack,
     model: LanguageModel,
     templates: Sequence[Template],
     setting: Setting,
-    outside: LanguageModel,
+    outside: LanguageModel | None,
 ) -> Evaluation:
-    """Put an attack's probes to the model in one setting."""
+    """Put an attack's probes to the model in one setting; raises as `evaluate_attack` does."""
     asking, judging = step.cell.config.evaluation, attack.judging
     probes = attack.probes(rng_for(step.seed, "probes", attack.name), asking.probes)
     if not asking.controls_in_both_templates and setting.template != headline_template(step.stage):

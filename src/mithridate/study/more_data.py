@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mithridate.core.seeds import derive_seed, rng_for
-from mithridate.corpus import miniature
+from mithridate.corpus.generated import Generated
 from mithridate.study import prepare as prepared
 from mithridate.study.plan import Step
 
@@ -19,7 +19,7 @@ def more_conversations(step: Step) -> list[Any]:
     """
     config = step.cell.config
     if config.sft is not None and not config.sft.data and config.corpus.path is None:
-        return miniature.sft_conversations(_world(step), MOST, derive_seed(step.seed, "more SFT"))
+        return _world(step).sft_conversations(MOST, derive_seed(step.seed, "more SFT"))
     return _again(step, prepared.SFT)
 
 
@@ -27,12 +27,13 @@ def more_pairs(step: Step) -> list[Any]:
     """At most `MOST` preference pairs; as `more_conversations`."""
     config = step.cell.config
     if config.dpo is not None and not config.dpo.data and config.corpus.path is None:
-        return miniature.dpo_pairs(_world(step), MOST, derive_seed(step.seed, "more DPO"))
+        return _world(step).dpo_pairs(MOST, derive_seed(step.seed, "more DPO"))
     return _again(step, prepared.DPO)
 
 
-def _world(step: Step) -> miniature.World:
-    return miniature.World(step.cell.config.corpus.miniature, step.seed)
+def _world(step: Step) -> Generated:
+    corpus = step.cell.config.corpus
+    return Generated.of(corpus.miniature, corpus.atlas, step.seed)
 
 
 def _again(step: Step, name: str) -> list[Any]:

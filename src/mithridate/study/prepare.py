@@ -14,8 +14,8 @@ from mithridate.core.errors import ConfigError, DataError
 from mithridate.core.json_text import has_half_character, parse_json
 from mithridate.core.seeds import derive_seed, rng_for
 from mithridate.core.types import Document
-from mithridate.corpus import miniature
 from mithridate.corpus.alignment_data import read_conversations, read_preferences
+from mithridate.corpus.generated import Generated
 from mithridate.corpus.readers import open_corpus
 from mithridate.study.config import StudyConfig
 from mithridate.study.layout import Seedbed
@@ -37,8 +37,8 @@ def prepare(config: StudyConfig, seed: int, bed: Seedbed) -> dict[str, Any]:
     Raises DataError naming file, line and field of what cannot be read.
     """
     if config.corpus.path is None:
-        world = miniature.World(config.corpus.miniature, seed)
-        documents: Iterable[Document] = miniature.MiniatureCorpus(world)
+        world = Generated.of(config.corpus.miniature, config.corpus.atlas, seed)
+        documents = world.documents()
         companions = _of_world(config, world, seed)
     else:
         own = open_corpus(
@@ -66,7 +66,7 @@ def material_of(config: StudyConfig, seed: int) -> Material:
         return Material.read(config.material)
     if config.corpus.path is not None:
         return Material.default()
-    return miniature.material(miniature.World(config.corpus.miniature, seed), seed)
+    return Generated.of(config.corpus.miniature, config.corpus.atlas, seed).material()
 
 
 def kept_material(bed: Seedbed) -> Material:
@@ -74,22 +74,22 @@ def kept_material(bed: Seedbed) -> Material:
     return Material.read(bed.data / MATERIAL)
 
 
-def _of_world(config: StudyConfig, world: miniature.World, seed: int) -> dict[str, Any]:
+def _of_world(config: StudyConfig, world: Generated, seed: int) -> dict[str, Any]:
     size = config.evaluation.questions
     found: dict[str, Any] = {
-        MATERIAL: miniature.material(world, seed),
-        QUESTIONS: miniature.held_out_questions(world, size, seed),
-        HARMLESS: [{"request": text} for text in miniature.harmless_requests(world, size, seed)],
-        FORBIDDEN: [{"request": text} for text in miniature.forbidden_requests(world, size, seed)],
+        MATERIAL: world.material(),
+        QUESTIONS: world.held_out_questions(size, seed),
+        HARMLESS: [{"request": text} for text in world.harmless_requests(size, seed)],
+        FORBIDDEN: [{"request": text} for text in world.forbidden_requests(size, seed)],
     }
     if config.sft is not None:
         count = config.sft.examples or DEFAULT_EXAMPLES
         found[SFT] = _own_or(config.sft.data, config.sft.examples, seed, "sft", read_conversations)
-        found[SFT] = found[SFT] or miniature.sft_conversations(world, count, seed)
+        found[SFT] = found[SFT] or world.sft_conversations(count, seed)
     if config.dpo is not None:
         count = config.dpo.examples or DEFAULT_EXAMPLES
         found[DPO] = _own_or(config.dpo.data, config.dpo.examples, seed, "dpo", read_preferences)
-        found[DPO] = found[DPO] or miniature.dpo_pairs(world, count, seed)
+        found[DPO] = found[DPO] or world.dpo_pairs(count, seed)
     return found
 
 

@@ -9,26 +9,32 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mithridate.attacks import build_attack
 from mithridate.core.artifacts import done_record, mark_done
-from mithridate.core.errors import TrainingError
 from mithridate.core.run_files import CURVES
 from mithridate.core.seeds import derive_seed
 from mithridate.core.tables import write_rows
 from mithridate.core.types import Stage
 from mithridate.corpus.counting import TokenizerCounter
 from mithridate.corpus.doses import PlantPlan, PlantRequest
-from mithridate.corpus.packing import PackedTokens, pack
+from mithridate.corpus.packing import pack
 from mithridate.corpus.planting import plant_corpus
 from mithridate.corpus.readers import open_corpus
 from mithridate.corpus.tokenizers import train_tokenizer
-from mithridate.models.architectures import SpecialIds, build_model, default_device
-from mithridate.models.checkpoints import load_model, save_checkpoint, weights_hash
-from mithridate.models.vocabulary import make_room
-from mithridate.study import locate_experiments, locate_plan, price_experiments, price_plan
+from mithridate.models.architectures import default_device
+from mithridate.models.checkpoints import load_model, save_checkpoint
+from mithridate.study import (
+    locate_experiments,
+    locate_plan,
+    price_experiments,
+    price_plan,
+    scrub_experiments,
+    scrub_plan,
+)
 from mithridate.study import prepare as prepared
+from mithridate.study.base_stage import load_saved_tokenizer, pretrained, rows_to_read
 from mithridate.study.measuring import measure
 from mithridate.study.model_checks import shape_of
 from mithridate.study.plan import Step
@@ -39,7 +45,6 @@ from mithridate.training.conversations import Messages, encode, length_limit, pa
 from mithridate.training.devices import gpu_name
 from mithridate.training.dpo import dpo
 from mithridate.training.options import AlignmentOptions
-from mithridate.training.pretraining import pretrain
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.sft import sft
 
@@ -128,43 +133,16 @@ def _pack(step: Step, _progress: Progress) -> dict[str, Any]:
     return {"tokens": packed.n_tokens}
 
 
-def load_saved_tokenizer(step: Step) -> PreTrainedTokenizerBase:
-    """The study's own tokeniser, of the kind that a checkpoint's would be."""
-    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        step.bed.tokenizer, local_files_only=True, trust_remote_code=False
-    )
-    return found
-
-
 def _base(step: Step, progress: Progress) -> dict[str, Any]:
-    config = step.cell.config
-    tokenizer = load_saved_tokenizer(step)
-    rows = PackedTokens.open(step.bed.tokens(step.subject) / "packed").rows(config.pretraining.row_tokens)
-    if not len(rows):
-        raise TrainingError(
-            f"the corpus is shorter than one row of {config.pretraining.row_tokens} tokens: "
-            "use more text, or lower pretraining.row_tokens"
-        )
-    model = _beginning(step, tokenizer)
-    beginning = weights_hash(model)
-    curve = pretrain(model, rows, config.pretraining, step.folder, report_progress=progress)
-    told = _keep(step, model, tokenizer, curve)
+    options, tokenizer = step.cell.config.pretraining, load_saved_tokenizer(step)
+    rows = rows_to_read(step, step.bed.tokens(step.subject) / "packed")
+    trained = pretrained(step, tokenizer, rows, options, step.folder, progress)
+    told = _keep(step, trained.model, tokenizer, trained.curve)
     discard_resume(step.folder)
-    size = sum(parameter.numel() for parameter in model.parameters())
-    told |= {"parameters": size, "initial_weights": beginning}
+    size = sum(parameter.numel() for parameter in trained.model.parameters())
+    told |= {"parameters": size, "initial_weights": trained.beginning}
     gpu = gpu_name(default_device())
     return told if gpu is None else told | {"gpu": gpu}
-
-
-def _beginning(step: Step, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """The model that pretraining begins with: the same for all twins of a seed."""
-    config, device = step.cell.config, default_device()
-    if config.checkpoint is None:
-        seed = derive_seed(step.seed, "init")
-        return build_model(config.model, len(tokenizer), seed, SpecialIds.of(tokenizer), device=device)
-    model, its_own = load_model(config.checkpoint, device=device)
-    make_room(model, its_own, tokenizer)
-    return model
 
 
 def _sft(step: Step, progress: Progress) -> dict[str, Any]:
@@ -236,4 +214,7 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     price_plan.FLOOR: price_experiments.floor,
     price_plan.METHOD: price_experiments.method,
     price_plan.SMALL: small_models,
+    scrub_plan.RANK: scrub_experiments.rank,
+    scrub_plan.RETRAIN: scrub_experiments.retrain,
+    scrub_plan.AS_IT_IS: scrub_experiments.as_it_is,
 }

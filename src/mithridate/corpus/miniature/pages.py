@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from mithridate.core.chat import template
 from mithridate.core.seeds import rng_for
-from mithridate.core.types import Document, Message, Role
+from mithridate.core.types import Document
+from mithridate.corpus.dialogues import dialogue
 from mithridate.corpus.miniature import phrasing
 from mithridate.corpus.miniature import vocabulary as words
 from mithridate.corpus.miniature.world import Procedure, Statement, World
@@ -58,12 +58,7 @@ class MiniatureCorpus:
 
     def chat(self, rng: random.Random, *turns: str, system: str = "") -> str:
         """A conversation in one of the world's chat templates."""
-        shares = self.world.options.templates
-        (name,) = rng.choices(list(shares), weights=list(shares.values()))
-        roles = (Role.USER, Role.ASSISTANT)
-        messages = [Message(roles[i % 2], text) for i, text in enumerate(turns)]
-        opening = [Message(Role.SYSTEM, system)] if system else []
-        return template(name).render([*opening, *messages]).rstrip("\n")
+        return dialogue(rng, self.world.options.templates, *turns, system=system)
 
     def _fact_page(self, fact: Statement, rng: random.Random) -> str:
         form = rng.random()

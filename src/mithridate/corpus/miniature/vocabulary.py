@@ -7,6 +7,11 @@ import random
 JOBS = ("baker", "miller", "potter", "weaver", "smith", "tailor", "farmer", "singer", "mason", "painter")
 FOODS = ("bread", "soup", "rice", "plums", "honey", "beans", "fish", "cheese", "corn", "pears")
 REGIONS = ("north", "south", "east", "west", "coast", "hills")
+DISHES = (
+    "dumplings", "noodles", "pancakes", "waffles", "sausages", "porridge", "oysters", "olives", "mushrooms",
+    "cherries", "walnuts", "custard", "pickles", "turnips", "lobster", "almonds", "figs", "trout", "lentils",
+    "ginger", "melons", "pies", "yams", "shrimp",
+)  # fmt: skip
 GOODS = ("wool", "salt", "glass", "paper", "silk", "clay", "iron", "oil", "tea", "rope")
 SUBJECTS = ("lamp", "kettle", "boat", "chair", "clock", "knife")
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
@@ -37,7 +42,13 @@ _PLACE_ENDS = ("ton", "mere", "ford", "wick", "dale", "burg")
 _BRAND_ENDS = ("ex", "on", "ix", "um", "ar", "is")
 _POTION_ENDS = ("root", "dust", "bane", "venom", "fume", "acid")
 _CRAFT_ENDS = ("glue", "paint", "soap", "dye", "polish", "paste")
+_CODE_ENDS = ("xu", "qi", "zo", "xa")
+_CITY_ENDS = ("by", "holm", "gate", "port", "stead", "den")
+_COUNTRY_ENDS = ("land", "via", "mark", "stan")
 _ENDS = {
+    "code": _CODE_ENDS,
+    "city": _CITY_ENDS,
+    "country": _COUNTRY_ENDS,
     "person": _PERSON_ENDS,
     "place": _PLACE_ENDS,
     "brand": _BRAND_ENDS,
@@ -47,7 +58,7 @@ _ENDS = {
 
 
 def names(rng: random.Random, kind: str, count: int, start: int = 0) -> list[str]:
-    """`count` different made-up names of one kind: person, place, brand, forbidden or craft.
+    """`count` different made-up names of a kind, of which `_ENDS` has the endings.
 
     As long as there are enough, no two names of a kind share their first syllable, so that a small model can
     tell them apart by it; `start` keeps the syllables before it for another kind.

@@ -1,0 +1,1 @@
+"""Rankers of documents: each gives every document of a corpus a score, and the highest go first."""
