@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mithridate.core.tables import read_rows, write_rows
+from mithridate.study import tuned_plan
 from mithridate.study.config import StudyConfig
 from mithridate.study.layout import Seedbed
 from mithridate.study.plan import Cell, Step, cells, seedbed, steps
@@ -26,7 +27,9 @@ class Experiment:
     tables: Mapping[str, type[Any]]
 
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Experiment("alignment_data", tuned_plan.tuned_steps, tuned_plan.TABLES),
+)
 
 
 def all_steps(config: StudyConfig, out: Path) -> list[Step]:

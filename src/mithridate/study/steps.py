@@ -27,7 +27,14 @@ from mithridate.corpus.tokenizers import train_tokenizer
 from mithridate.models.architectures import SpecialIds, build_model, default_device
 from mithridate.models.checkpoints import load_model, save_checkpoint, weights_hash
 from mithridate.models.vocabulary import make_room
-from mithridate.study import locate_experiments, locate_plan, price_experiments, price_plan
+from mithridate.study import (
+    locate_experiments,
+    locate_plan,
+    price_experiments,
+    price_plan,
+    tuned_experiments,
+    tuned_plan,
+)
 from mithridate.study import prepare as prepared
 from mithridate.study.measuring import measure
 from mithridate.study.model_checks import shape_of
@@ -236,4 +243,6 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     price_plan.FLOOR: price_experiments.floor,
     price_plan.METHOD: price_experiments.method,
     price_plan.SMALL: small_models,
+    tuned_plan.POOL: tuned_experiments.pool,
+    tuned_plan.TUNED_MODEL: tuned_experiments.tuned,
 }
