@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,6 +96,19 @@ class Looked:
     repeats: Rows
     passed: Rows
     pool: Pool
+
+    def of_source(self, name: str) -> Looked:
+        """The same with the examples of one source alone to choose from; there may be none."""
+        here = np.array(self.pool.names)[self.pool.sources] == name
+        pool = replace(
+            self.pool,
+            vectors=self.pool.vectors[here],
+            draws=self.pool.draws[here],
+            sources=self.pool.sources[here],
+            characters=self.pool.characters[here],
+            scores=self.pool.scores[here],
+        )
+        return replace(self, passed=self.passed[here], pool=pool)
 
     def choose(self, n: int) -> Selection:
         """The method's choice of `n`. Raises ConfigError where fewer passed the filters."""

@@ -29,13 +29,14 @@ from mithridate.evaluation.summary import summarise
 from mithridate.models.architectures import default_device
 from mithridate.models.checkpoints import load_model
 from mithridate.models.language_model import Generation, LanguageModel
+from mithridate.retrieval.base import Encoder
 from mithridate.retrieval.encoders import open_encoder
 from mithridate.study import prepare as prepared
 from mithridate.study.layout import CLEAN_TWIN
 from mithridate.study.measuring import outside_model, put_bare, settings_of, utility_of
 from mithridate.study.plan import Step
 from mithridate.study.templates import sft_template
-from mithridate.study.tuned_options import AlignmentDataSection, method_of
+from mithridate.study.tuned_options import AlignmentDataSection, Choice
 from mithridate.study.tuned_plan import (
     CHOSEN_FILE,
     POOL_FILE,
@@ -60,33 +61,41 @@ def pool(step: Step, progress: Progress) -> dict[str, Any]:
     path = step.folder / POOL_FILE
     prepared.write_lines(path, _examples(step, section))
     encoder = open_encoder(section.encoder)
-    scratch = step.folder / "scratch"
     chosen: Choices = {}
-    sizes = [size for size in sorted(section.sizes) if size]
-    for number, label in enumerate(section.methods):
-        progress.advance("curation", number, len(section.methods), 0.0)
-        options = CurationOptions(
-            n=max(1, *section.sizes),
-            method=method_of(label),
-            filters=section.filters_for(label),
-            seed=derive_seed(step.seed, "alignment data"),
-        )
+    scratch = step.folder / "scratch"
+    try:
         with storage_errors(scratch):
             scratch.mkdir(exist_ok=True)
-        try:
-            looked = look([path], options, encoder, scratch)
-            if not len(looked.pool):
-                raise ConfigError(
-                    f"alignment_data: the filters of {label!r} leave no example; loosen "
-                    "alignment_data.filters"
-                )
-            counts = {size: min(size, len(looked.pool)) for size in sizes}
-            lines = looked.found.places[looked.passed]
-            chosen[label] = {size: lines[looked.choose(n).rows].tolist() for size, n in counts.items()}
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        for number, label in enumerate(section.methods):
+            progress.advance("curation", number, len(section.methods), 0.0)
+            seed = derive_seed(step.seed, "alignment data")
+            chosen[label] = _choose(path, section, label, seed, encoder, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     write_atomic(step.folder / CHOSEN_FILE, json.dumps(chosen) + "\n")
     return {"methods": len(chosen)}
+
+
+def _choose(
+    path: Path, section: AlignmentDataSection, label: str, seed: int, encoder: Encoder, scratch: Path
+) -> dict[int, list[int]]:
+    """The lines of the pool that one method chooses at each size."""
+    choice = Choice.of(label)
+    options = CurationOptions(
+        n=max(1, *section.sizes), method=choice.method, filters=section.filters_for(label), seed=seed
+    )
+    looked = look([path], options, encoder, scratch)
+    if choice.source:
+        looked = looked.of_source(choice.source)
+    if not len(looked.pool):
+        names = ", ".join(looked.found.source_names)
+        raise ConfigError(
+            f"alignment_data: there is no example left for {label!r} to choose from; loosen "
+            f"alignment_data.filters, or name another source (there are {names})"
+        )
+    lines = looked.found.places[looked.passed]
+    sizes = [size for size in sorted(section.sizes) if size]
+    return {size: lines[looked.choose(min(size, len(looked.pool))).rows].tolist() for size in sizes}
 
 
 def _examples(step: Step, section: AlignmentDataSection) -> Iterator[dict[str, Any]]:

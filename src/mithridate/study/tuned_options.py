@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -10,15 +11,33 @@ from pydantic import Field, field_validator
 
 from mithridate.core.errors import UnknownNameError
 from mithridate.core.strict import Strict
-from mithridate.curation.filters import NEEDED, FilterOptions, Length, Refusal
+from mithridate.curation.filters import NEEDED, FilterOptions, Length, NearDuplicates, Refusal
 from mithridate.curation.methods import method_named
 from mithridate.training.options import SFTOptions
 
-UNFILTERED: Final = ", unfiltered"
-"""How the label of a method ends that is to ask no filter of quality."""
+_UNFILTERED: Final = ", unfiltered"
+_FROM: Final = " from "
 
-WORLD_FILTERS: Final = FilterOptions(length=Length(shortest=8, longest=300), off=frozenset({Refusal.name}))
-"""Filters that fit the miniature world: its replies are short, and refusals are a part of what is taught."""
+WORLD_FILTERS: Final = FilterOptions(
+    length=Length(shortest=8, longest=300), off=frozenset({Refusal.name, NearDuplicates.name})
+)
+"""Filters that fit the miniature world: its replies are short, and refusals are a part of what is taught. That
+nothing is said nearly twice is a matter of diversity, which is to be told apart from quality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the label of a method says: which method, whether filters are asked, and of which source alone."""
+
+    method: str
+    filtered: bool
+    source: str
+
+    @classmethod
+    def of(cls, label: str) -> Choice:
+        """What `diverse, unfiltered from forum` says."""
+        said, _, source = label.partition(_FROM)
+        return cls(said.removesuffix(_UNFILTERED), not said.endswith(_UNFILTERED), source)
 
 
 class AlignmentDataSection(Strict):
@@ -29,12 +48,13 @@ class AlignmentDataSection(Strict):
     )
     """Numbers of examples; 0 is the base model as it is."""
     methods: tuple[str, ...] = Field(
-        ("diverse", f"diverse{UNFILTERED}", "filtered", "longest", "random"), min_length=1
+        ("diverse", "diverse, unfiltered", "filtered", "longest", "random"), min_length=1
     )
-    """Methods of `mithridate curate`. `diverse, unfiltered` asks no filter of quality: diversity alone."""
+    """Methods of `mithridate curate`. `diverse, unfiltered` asks no filter of quality: diversity alone;
+    `random from lima.json` chooses from that source alone."""
     data: tuple[Path, ...] = ()
     """Files or folders to choose from; the miniature world's pool if there is none."""
-    pool_size: int = Field(12_000, ge=1)
+    pool_size: int = Field(40_000, ge=1)
     """Examples in the world's pool."""
     filters: FilterOptions | None = None
     """Those of `mithridate curate`, or ones that fit the world where the pool is the world's."""
@@ -56,7 +76,7 @@ class AlignmentDataSection(Strict):
     @classmethod
     def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         for label in methods:
-            _told_with_its_line(method_named, method_of(label))
+            _told_with_its_line(method_named, Choice.of(label).method)
         return methods
 
     @field_validator("filters", mode="wrap")
@@ -67,7 +87,7 @@ class AlignmentDataSection(Strict):
     def filters_for(self, label: str) -> FilterOptions:
         """What is asked of examples before the method with that label chooses."""
         filters = self.filters or (FilterOptions() if self.data else WORLD_FILTERS)
-        return filters.only(NEEDED) if label.endswith(UNFILTERED) else filters
+        return filters if Choice.of(label).filtered else filters.only(NEEDED)
 
 
 def _told_with_its_line(read: Callable[[Any], Any], given: Any) -> Any:
@@ -76,8 +96,3 @@ def _told_with_its_line(read: Callable[[Any], Any], given: Any) -> Any:
         return read(given)
     except UnknownNameError as error:
         raise ValueError(str(error)) from error
-
-
-def method_of(label: str) -> str:
-    """The method of curation behind a label."""
-    return label.removesuffix(UNFILTERED)
