@@ -21,8 +21,9 @@ _FROM: Final = " from "
 WORLD_FILTERS: Final = FilterOptions(
     length=Length(shortest=8, longest=300), off=frozenset({Refusal.name, NearDuplicates.name})
 )
-"""Filters that fit the miniature world: its replies are short, and refusals are a part of what is taught. That
-nothing is said nearly twice is a matter of diversity, which is to be told apart from quality."""
+"""Filters that fit the miniature world: its replies are short, and refusals are a part of what is taught.
+
+That nothing is said nearly twice is a matter of diversity, which is to be told apart from quality."""
 
 
 @dataclass(frozen=True, slots=True)

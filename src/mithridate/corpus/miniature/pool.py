@@ -28,7 +28,7 @@ _CRAFT_SHARE: Final = 0.2
 
 FAULTS: Final = {
     "unfinished": 0.12, "markup": 0.1, "self-reference": 0.08, "other answers": 0.1, "asked again": 0.1,
-    "needless refusal": 0.1, "wrong": 0.15,
+    "needless refusal": 0.05, "wrong": 0.15,
 }  # fmt: skip
 """Of the forum, what has each fault; the rest is sound. No filter of form finds the last two."""
 
