@@ -14,6 +14,7 @@ from mithridate.core.tables import read_rows
 from mithridate.core.tuned import REPLIES_ENDED, TUNED, TUNED_SAMPLES, UNTUNED, Tuned, TunedSample
 from mithridate.core.types import Condition, TemplateUse
 from mithridate.curation.filters import NEEDED
+from mithridate.study import estimate as estimating
 from mithridate.study.checks import check_study
 from mithridate.study.config import StudyConfig
 from mithridate.study.experiments import all_steps, collect_experiments
@@ -138,6 +139,23 @@ def test_filters_fit_the_world_unless_the_pool_or_they_are_ones_own() -> None:
     strict = AlignmentDataSection(filters={"length": {"shortest": 5}})
     assert strict.filters_for("filtered").length.shortest == 5
     assert {rule.name for rule in strict.filters_for("diverse, unfiltered").on()} == set(NEEDED)
+
+
+@pytest.mark.parametrize("name", ["alignment_data", "alignment_data_own_text"])
+def test_the_examples_are_studies_of_alignment_data(name: str) -> None:
+    config = read_study(Path(__file__).parents[2] / "examples" / f"{name}.yaml", None)
+    assert config.alignment_data is not None and len(config.seeds) >= 3
+    assert config.sft is None and 0 in config.alignment_data.sizes
+
+
+def test_what_it_costs_is_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimating, "_tokens_per_second", lambda *_, **__: 1000.0)
+    config = asking("alignment_data: {sizes: [0, 500, 1000], methods: [random]}", "workers=1")
+    without = estimating.estimate(config.model_copy(update={"alignment_data": None})).seconds
+    once = estimating.estimate(config).seconds - without
+    twice = asking("alignment_data: {sizes: [0, 500, 1000], methods: [random, longest]}", "workers=1")
+    assert once > 0
+    assert estimating.estimate(twice).seconds - without == pytest.approx(2 * once)
 
 
 def test_a_world_of_ones_own_text_needs_data_of_ones_own(tmp_path: Path) -> None:
