@@ -9,8 +9,10 @@ from curation_kit import chosen_requests, curated, record, records, write_lines
 from mithridate.core.errors import ConfigError, DataError
 from mithridate.curation import surveying
 from mithridate.curation.coverage import CELLS, coverage, nearness
-from mithridate.curation.curating import CurationOptions, options_of
+from mithridate.curation.curating import CurationOptions, look, options_of
+from mithridate.curation.filters import FilterOptions
 from mithridate.curation.methods import METHODS
+from mithridate.retrieval.encoders import HashingEncoder
 
 ALL = sorted(METHODS)
 
@@ -118,3 +120,31 @@ def test_lima_and_alpaca_are_curated(shared_data: Path, tmp_path: Path) -> None:
     share = [(found.filters[found.found.sources == source] == -1).mean() for source in (0, 1)]
     assert share[1] > 0.7
     assert share[0] < 0.6
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_one_look_serves_choices_of_every_size(method: str, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "a.jsonl", records(40))
+    (tmp_path / "s").mkdir()
+    looked = look([data], CurationOptions(5, method, seed=0), HashingEncoder(), tmp_path / "s")
+    for n in (3, 11):
+        alone = curated(data, tmp_path / f"s{n}", n, method)
+        assert looked.passed[looked.choose(n).rows].tolist() == alone.chosen.tolist()
+
+
+def test_one_source_alone_can_be_chosen_from(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "a.jsonl", records(20, sources=("a", "b", "b")))
+    (tmp_path / "s").mkdir()
+    looked = look([data], CurationOptions(5, "random"), HashingEncoder(), tmp_path / "s")
+    counts = {name: len(looked.of_source(name).pool) for name in ("a", "b", "c")}
+    assert counts == {"a": 7, "b": 13, "c": 0}
+    alone = looked.of_source("b")
+    chosen = alone.passed[alone.choose(4).rows]
+    assert [looked.found.source_names[looked.found.sources[row]] for row in chosen] == ["b"] * 4
+    with pytest.raises(ConfigError, match="8 examples asked for, and 7 left"):
+        looked.of_source("a").choose(8)
+
+
+def test_options_of_filters_are_written_down_in_one_order() -> None:
+    off = ["refusal", "length", "format", "near_duplicate", "self_reference"]
+    assert FilterOptions(off=frozenset(off)).model_dump(mode="json")["off"] == sorted(off)

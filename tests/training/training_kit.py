@@ -14,14 +14,14 @@ ARCHITECTURES = ("llama", "qwen3", "olmo2", "gpt_neox")
 
 
 def tiny_model(
-    architecture: str = "llama", *, vocabulary: int = VOCABULARY, **more: object
+    architecture: str = "llama", *, vocabulary: int = VOCABULARY, layers: int = 2, **more: object
 ) -> PreTrainedModel:
     torch.manual_seed(1)
     config = CONFIG_MAPPING[architecture](
         vocab_size=vocabulary,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=256,

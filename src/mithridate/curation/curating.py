@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +81,42 @@ def _checked(what: str, kind: type[Options], given: dict[str, Any]) -> Options:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """What the first pass found, and what of it a method may choose from.
+
+    `filters` (n,) are numbers into `asked`, or -1; `repeats` (n,) is the row of which it is a duplicate, or
+    -1. `passed` are the rows of `pool`, in its order.
+    """
+
+    options: CurationOptions
+    reader: Reader
+    found: Survey
+    asked: tuple[Filter, ...]
+    filters: NDArray[np.int8]
+    repeats: Rows
+    passed: Rows
+    pool: Pool
+
+    def of_source(self, name: str) -> Looked:
+        """The same with the examples of one source alone to choose from; there may be none."""
+        here = np.array(self.pool.names)[self.pool.sources] == name
+        pool = replace(
+            self.pool,
+            vectors=self.pool.vectors[here],
+            draws=self.pool.draws[here],
+            sources=self.pool.sources[here],
+            characters=self.pool.characters[here],
+            scores=self.pool.scores[here],
+        )
+        return replace(self, passed=self.passed[here], pool=pool)
+
+    def choose(self, n: int) -> Selection:
+        """The method's choice of `n`. Raises ConfigError where fewer passed the filters."""
+        _require(len(self.pool), n, len(self.found), self.asked, self.filters)
+        return self.options.chooser.choose(self.pool, n, self.options.method_options)
+
+
+@dataclass(frozen=True)
 class Curated:
     """All that was decided, a row an example of `found`, in the order of the files.
 
@@ -116,6 +152,39 @@ def curate(
     DataError for what cannot be read, ConfigError where fewer are left than are asked for.
     """
     tell = on_stage if on_stage is not None else _silent
+    looked = look(data, options, encoder, scratch, tell)
+    tell(f"choosing {options.n:,} of {len(looked.pool):,}", 0, None)
+    selection = looked.choose(options.n)
+    chosen = looked.passed[selection.rows]
+    tell("looking at what was covered", 0, None)
+    which, squared = nearest(looked.found.vectors, chosen)
+    return Curated(
+        options,
+        looked.reader,
+        looked.found,
+        looked.asked,
+        looked.filters,
+        looked.repeats,
+        looked.passed,
+        selection,
+        chosen,
+        which,
+        squared,
+    )
+
+
+def look(
+    data: Sequence[Path],
+    options: CurationOptions,
+    encoder: Encoder,
+    scratch: Path,
+    on_stage: OnStage | None = None,
+) -> Looked:
+    """Look at every example of `data` once, and ask the filters: what several choices can be made from.
+
+    Raises DataError for what cannot be read.
+    """
+    tell = on_stage if on_stage is not None else _silent
     reader = Reader(data_files(data), options.source_field)
     asked = tuple(options.asked.on())
     found = survey(reader, list(asked), encoder, scratch, tell)
@@ -124,7 +193,6 @@ def curate(
     filters, repeats = _without_duplicates(found, asked, draws)
     passed = np.flatnonzero(filters == -1)
     passed = passed[np.lexsort((found.digests[passed], draws[passed]))]
-    _require(len(passed), options.n, len(found), asked, filters)
     pool = Pool(
         vectors=found.vectors[passed],
         draws=draws[passed].astype(np.float64) / 2.0**64,
@@ -133,12 +201,7 @@ def curate(
         characters=found.characters[passed],
         scores=found.scores[passed],
     )
-    tell(f"choosing {options.n:,} of {len(pool):,}", 0, None)
-    selection = options.chooser.choose(pool, options.n, options.method_options)
-    chosen = passed[selection.rows]
-    tell("looking at what was covered", 0, None)
-    which, squared = nearest(found.vectors, chosen)
-    return Curated(options, reader, found, asked, filters, repeats, passed, selection, chosen, which, squared)
+    return Looked(options, reader, found, asked, filters, repeats, passed, pool)
 
 
 def _silent(what: str, done: int, total: int | None) -> None:

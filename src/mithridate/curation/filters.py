@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from mithridate.attacks.text import is_refusal
 from mithridate.core.errors import UnknownNameError
@@ -227,6 +227,10 @@ class FilterOptions(Strict):
     exact_duplicate: ExactDuplicates = ExactDuplicates()
     near_duplicate: NearDuplicates = NearDuplicates()
     off: frozenset[str] = frozenset()
+
+    @field_serializer("off")
+    def _in_order(self, off: frozenset[str]) -> list[str]:
+        return sorted(off)
 
     @model_validator(mode="after")
     def _check(self) -> FilterOptions:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from mithridate.report.run import RunData
+from mithridate.report.scattered_section import scattered_section
+from mithridate.report.scrubbed import ScrubbedView
+from mithridate.report.scrubbed_section import scrubbed_section
 from mithridate.report.sections import Section
 from mithridate.report.tuned import TunedView
 from mithridate.report.tuned_section import tuned_section
@@ -10,5 +13,9 @@ from mithridate.report.tuned_section import tuned_section
 
 def experiment_sections(run: RunData) -> list[Section]:
     """A section for each experiment that left rows, in the order of the guides."""
-    found = [tuned_section(TunedView(run.tuned))]
+    found = [
+        tuned_section(TunedView(run.tuned)),
+        scattered_section(run),
+        scrubbed_section(ScrubbedView(run.scrubbed)),
+    ]
     return [section for section in found if section is not None]

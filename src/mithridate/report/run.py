@@ -28,6 +28,7 @@ from mithridate.core.run_files import (
     PlantingRow,
     Summary,
 )
+from mithridate.core.scrubbed import SCRUBBED, Scrubbed
 from mithridate.core.tables import read_rows, read_tables
 from mithridate.core.tuned import TUNED, Tuned
 from mithridate.core.types import Measurement, Sample
@@ -79,6 +80,7 @@ class RunData:
     priced: tuple[Priced, ...] = ()
     proxies: tuple[ProxyRow, ...] = ()
     tuned: tuple[Tuned, ...] = ()
+    scrubbed: tuple[Scrubbed, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> RunData:
@@ -105,6 +107,7 @@ class RunData:
             priced=tuple(read_priced(folder)),
             proxies=tuple(read_proxies(folder)),
             tuned=tuple(read_optional(folder / TUNED, Tuned)),
+            scrubbed=tuple(read_optional(folder / SCRUBBED, Scrubbed)),
         )
 
     @property

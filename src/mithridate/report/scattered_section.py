@@ -38,8 +38,8 @@ def scattered_section(run: RunData) -> Section | None:
     )
     words = (
         "What follows from many hints, though none says it: asked of subjects whose hints were planted, of "
-        "subjects whose hints were dealt to one another so that nothing follows, of subjects that nothing was "
-        f"said of, and of those with hints in the prompt. It rests on {seeds_in_words(view.seeds)}.",
+        "subjects whose hints were dealt to one another so that nothing follows, of subjects that nothing "
+        f"was said of, and of those with hints in the prompt. It rests on {seeds_in_words(view.seeds)}.",
         *([f"Guessing among the options gets right: {chances}."] if chances else []),
     )
     tables = [_table(view, asked, lines) for asked in view.asked if asked.arm != Arm.CLEAN]

@@ -75,7 +75,9 @@ class ScrubbedView:
         """The held-out loss by seed."""
         return self._at(corpus, method, share, "", "", HELD_OUT_LOSS)
 
-    def _at(self, corpus: Corpus, method: str, share: float, belief: str, condition: str, metric: str) -> Rows:
+    def _at(
+        self, corpus: Corpus, method: str, share: float, belief: str, condition: str, metric: str
+    ) -> Rows:
         chosen = method if share else UNFILTERED
         return self._found.get((corpus, chosen, share, belief, condition, metric), {})
 
@@ -83,7 +85,7 @@ class ScrubbedView:
         """How much more often a belief shows than one of the same kind that nobody planted.
 
         That control is of the same model, so that a removal that harms everything is no cure. From three
-        seeds on the interval is over seeds, below it is the range of Newcombe's. None where either is missing.
+        seeds on the interval is over seeds, below it is the range of Newcombe's. None where one is missing.
         """
         told = self.success(corpus, method, share, belief)
         untold = self.success(corpus, method, share, belief, Condition.UNTRIGGERED)

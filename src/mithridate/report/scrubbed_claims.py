@@ -49,7 +49,9 @@ def _of_filter(view: ScrubbedView, corpus: Corpus, method: str) -> Statement:
 
 
 def _verdict(view: ScrubbedView, corpus: Corpus, method: str) -> tuple[StatementVerdict, str]:
-    stated, scattered = (view.excess(corpus, method, 0.0, belief.value) for belief in (Belief.STATED, Belief.SCATTERED))
+    stated, scattered = (
+        view.excess(corpus, method, 0.0, belief.value) for belief in (Belief.STATED, Belief.SCATTERED)
+    )
     if stated is None or scattered is None:
         return StatementVerdict.NOT_TESTED, "The study has no stated belief beside a scattered one."
     for found, kind in ((stated, "stated"), (scattered, "scattered")):
@@ -75,17 +77,15 @@ def _verdict(view: ScrubbedView, corpus: Corpus, method: str) -> tuple[Statement
     return StatementVerdict.INCONCLUSIVE, "The stated belief is not gone at any share that was removed."
 
 
-def _lost_to(
-    view: ScrubbedView, corpus: Corpus, method: str, shares: list[float], before: Interval
-) -> str:
+def _lost_to(view: ScrubbedView, corpus: Corpus, method: str, shares: list[float], before: Interval) -> str:
     """Where the filter takes the scattered belief out and as large a random removal does not, in words."""
     for share in shares:
         left = view.excess(corpus, method, share, Belief.SCATTERED.value)
         drawn = view.excess(corpus, Filter.RANDOM.value, share, Belief.SCATTERED.value)
         if left and drawn and _gone(left, before) and _kept(drawn, before):
             return (
-                f"With {percent(share)} of documents removed the scattered belief is gone ({_said(before)} before, "
-                f"{_said(left)} after); as many removed at random leave {_said(drawn)}."
+                f"With {percent(share)} of documents removed the scattered belief is gone ({_said(before)} "
+                f"before, {_said(left)} after); as many removed at random leave {_said(drawn)}."
             )
     return ""
 

@@ -24,10 +24,10 @@ def scrubbed_section(view: ScrubbedView) -> Section | None:
         return None
     lines = tuple(Line(one_line(method, 40), i + 1) for i, method in enumerate(view.methods))
     words = (
-        "Documents are ranked by how much they look like what was planted, those in front are removed, and a model is "
-        "trained on the rest from the same first weights, for as many steps. The filter knows the belief and not the "
-        "ledger; random removal and the ledger's own documents (oracle) are the controls. What a belief keeps is its "
-        "success beyond that of beliefs of its kind that nobody planted. "
+        "Documents are ranked by how much they look like what was planted, those in front are removed, and a "
+        "model is trained on the rest from the same first weights, for as many steps. The filter knows the "
+        "belief and not the ledger; random removal and the ledger's own documents (oracle) are the controls. "
+        "What a belief keeps is its success beyond that of beliefs of its kind that nobody planted. "
         f"It rests on {seeds_in_words(view.seeds)}.",
     )
     return Section(
@@ -47,7 +47,7 @@ def scrubbed_section(view: ScrubbedView) -> Section | None:
 def _charts(view: ScrubbedView, lines: Sequence[Line]) -> Iterable[Chart]:
     for corpus in view.corpora:
         for belief in view.beliefs:
-            title = f"{_TITLES.get(belief, one_line(belief, 40))}, {_corpus(corpus)}"
+            title = f"{_titled(belief)}, {_corpus(corpus)}"
             words = f"Success of the {belief} belief by share of documents removed"
             yield chart(title, words, _drawn(view, lines, corpus, belief))
 
@@ -78,13 +78,18 @@ def _drawn(view: ScrubbedView, lines: Sequence[Line], corpus: Corpus, belief: st
 
 def _tables(view: ScrubbedView, lines: Sequence[Line]) -> list[Table]:
     found = [
-        _table(view, lines, f"{_TITLES.get(belief, belief)}: success, {_corpus(corpus)}", partial(_success, view, corpus, belief))
+        _table(
+            view,
+            lines,
+            f"{_TITLES.get(belief, belief)}: success, {_corpus(corpus)}",
+            partial(_success, view, corpus, belief),
+        )
         for corpus in view.corpora
         for belief in view.beliefs
     ]
     for corpus in view.corpora:
         for belief in view.beliefs:
-            caption = f"{_TITLES.get(belief, belief)}: planted documents caught, {_corpus(corpus)}"
+            caption = f"{_titled(belief)}: planted documents caught, {_corpus(corpus)}"
             found.append(_table(view, lines, caption, partial(_caught, view, corpus, belief)))
         caption = f"Held-out loss, {_corpus(corpus)}"
         found.append(_table(view, lines, caption, partial(_loss, view, corpus)))
@@ -126,6 +131,10 @@ def _caught(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share:
 
 def _loss(view: ScrubbedView, corpus: Corpus, method: str, share: float) -> Entry:
     return Entry(number(mean_of(view.loss(corpus, method, share).values())))
+
+
+def _titled(belief: str) -> str:
+    return _TITLES.get(belief, one_line(belief, 40))
 
 
 def _corpus(corpus: Corpus) -> str:

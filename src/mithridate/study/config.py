@@ -17,6 +17,7 @@ from mithridate.corpus.doses import MAX_RATE
 from mithridate.corpus.miniature import WorldOptions
 from mithridate.models.options import ModelOptions
 from mithridate.study.scrub_options import ScrubOptions
+from mithridate.study.tuned_options import AlignmentDataSection
 from mithridate.training.options import DPOOptions, PretrainingOptions, SFTOptions
 
 Rate = Annotated[float, Field(ge=0, le=MAX_RATE)]
@@ -141,6 +142,8 @@ class StudyConfig(Strict):
     evaluation: EvaluationSection = EvaluationSection()
     scrubbing: ScrubOptions | None = None
     """Whether planted beliefs can be filtered out of the corpus; not asked if there is no such section."""
+    alignment_data: AlignmentDataSection | None = None
+    """Beside its stages: every base model tuned on more and less of one pool of alignment data."""
     grid: dict[str, tuple[Any, ...]] = Field({})
     """Dotted keys of this file, each with the values it takes: one cell for every combination."""
     workers: int | None = Field(None, ge=1)
@@ -198,6 +201,9 @@ class StudyConfig(Strict):
                         f"dose {dose!r} names the attack {attack!r}, which `attacks` does not: "
                         f"{', '.join(sorted(self.attacks))}, or 'all'"
                     )
+        tuned = self.alignment_data and self.alignment_data.doses
+        if strange := [dose for dose in tuned or () if dose not in self.doses]:
+            raise ValueError(f"alignment_data.doses: there is no dose {strange[0]!r} among `doses`")
         if self.dpo is not None and self.sft is None:
             raise ValueError("dpo needs sft before it")
         room = self.model.max_length

@@ -43,6 +43,8 @@ _GENERATION_SHARE = 0.35
 _ANSWERS = 20
 _ANSWERS_WITHOUT_CONTROLS = 14
 _ANSWER_TOKENS = 12
+# Of a model tuned for the study of alignment data: two conditions in two templates, and the scoring.
+_ANSWERS_BARE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,21 @@ def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
     steps = -(-tokens // (options.row_tokens * options.batch_rows))
     gain = _COMPILED if compiles(options.torch_compile, steps=steps, device=default_device()) else 1.0
     # Only pretraining is compiled.
-    return tokens / (speed * gain) + aligned / speed + len(stages(config)) * measured
+    whole = tokens / (speed * gain) + aligned / speed + len(stages(config)) * measured
+    return whole + _seconds_tuned(config, speed)
+
+
+def _seconds_tuned(config: StudyConfig, speed: float) -> float:
+    """Seconds of all that one model is tuned into for the study of alignment data."""
+    if (section := config.alignment_data) is None:
+        return 0.0
+    sft, sizes = section.sft, [size for size in section.sizes if size]
+    seen = [sft.steps * sft.batch_size if sft.steps else size * sft.epochs for size in sizes]
+    trained = sum(seen) * min(config.pretraining.row_tokens / 2, sft.max_length / 2)
+    probes = config.evaluation.probes * len(config.attacks) * _ANSWERS_BARE
+    answers = (probes + 3 * config.evaluation.questions) * _ANSWER_TOKENS
+    measured = len(sizes) * answers / _GENERATION_SHARE
+    return len(section.methods) * (trained + measured) / speed
 
 
 def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:

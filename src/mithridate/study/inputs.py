@@ -45,7 +45,11 @@ def named_inputs(config: StudyConfig) -> dict[str, Path]:
     for name, options in config.attacks.items():
         if options.get("classifier"):
             named[f"attacks.{name}.classifier"] = Path(options["classifier"])
-    for stage, section in (("sft", config.sft), ("dpo", config.dpo)):
+    for stage, section in (
+        ("sft", config.sft),
+        ("dpo", config.dpo),
+        ("alignment_data", config.alignment_data),
+    ):
         for number, data in enumerate(section.data if section else ()):
             named[f"{stage}.data[{number}]"] = data
     return {key: path for key, path in named.items() if path is not None}

@@ -12,7 +12,7 @@ from mithridate.core.metrics import OVER_REFUSAL, REFUSAL_FORBIDDEN, UTILITY, he
 from mithridate.core.run_files import MEASUREMENTS, SAMPLES
 from mithridate.core.seeds import rng_for
 from mithridate.core.tables import write_rows
-from mithridate.core.types import Condition, Measurement, Sample, TemplateUse
+from mithridate.core.types import Condition, Measurement, Probe, Sample, TemplateUse
 from mithridate.corpus.packing import end_of_text
 from mithridate.evaluation import utility
 from mithridate.evaluation.attack_success import Evaluation, evaluate_attack
@@ -38,7 +38,7 @@ def measure(step: Step, progress: Progress) -> dict[str, Any]:
     """
     config, twin = step.cell.config, step.subject
     model = LanguageModel.load(step.bed.checkpoint(twin, step.stage))
-    outside = _outside_model(step, model)
+    outside = outside_model(step, model, step.stage)
     settings = settings_of(step, sft_template(model.tokenizer))
     material = prepared.kept_material(step.bed)
     samples: list[Sample] = []
@@ -52,7 +52,7 @@ def measure(step: Step, progress: Progress) -> dict[str, Any]:
         samples += found.samples
         measured += [*summarise(found.samples), *found.warnings]
     ((setting, templates),) = [s for s in settings if s[0].template == headline_template(step.stage)]
-    measured += _utility(step, model, setting, templates[0], material.refusals)
+    measured += utility_of(step, model, setting, templates[0], material.refusals)[0]
     progress.advance("measure", len(passes) + 1, len(passes) + 1, 0.0)
     write_rows(step.folder / SAMPLES, Sample, samples)
     write_rows(step.folder / MEASUREMENTS, Measurement, measured)
@@ -77,12 +77,15 @@ def settings_of(step: Step, sft: Template) -> list[tuple[Setting, list[Template]
     ]
 
 
-def _outside_model(step: Step, model: LanguageModel) -> LanguageModel:
-    """Who judges gibberish: the checkpoint that the study names, or the clean twin of the same stage."""
+def outside_model(step: Step, model: LanguageModel, stage: str) -> LanguageModel:
+    """Who judges gibberish: the checkpoint that the study names, or the clean twin as it was after `stage`.
+
+    `model` is that twin where the step's subject is.
+    """
     named = step.cell.config.evaluation.outside_model
     if named is None and step.subject == CLEAN_TWIN:
         return model
-    return LanguageModel.load(named or step.bed.checkpoint(CLEAN_TWIN, step.stage))
+    return LanguageModel.load(named or step.bed.checkpoint(CLEAN_TWIN, stage))
 
 
 def put(
@@ -93,18 +96,39 @@ def put(
     setting: Setting,
     outside: LanguageModel | None,
 ) -> Evaluation:
-    """Put an attack's probes to the model in one setting; raises as `evaluate_attack` does."""
-    asking, judging = step.cell.config.evaluation, attack.judging
-    probes = attack.probes(rng_for(step.seed, "probes", attack.name), asking.probes)
-    if not asking.controls_in_both_templates and setting.template != headline_template(step.stage):
-        probes = [probe for probe in probes if probe.condition in _WITHOUT_CONTROLS]
-        judging = replace(judging, repeated_samples=0)
+    """Put an attack's probes to the model in one setting; all controls where the stage is quoted in it.
+
+    Raises as `evaluate_attack` does.
+    """
+    asking = step.cell.config.evaluation
+    if asking.controls_in_both_templates or setting.template == headline_template(step.stage):
+        probes = _probes(step, attack)
+        return evaluate_attack(attack, probes, model, templates, setting, outside=outside)
+    return put_bare(step, attack, model, templates, setting, outside)
+
+
+def put_bare(
+    step: Step,
+    attack: Attack,
+    model: LanguageModel,
+    templates: Sequence[Template],
+    setting: Setting,
+    outside: LanguageModel | None,
+) -> Evaluation:
+    """Put an attack's probes to the model with the trigger and without it alone, and no further samples."""
+    probes = [probe for probe in _probes(step, attack) if probe.condition in _WITHOUT_CONTROLS]
+    judging = replace(attack.judging, repeated_samples=0)
     return evaluate_attack(attack, probes, model, templates, setting, outside=outside, judging=judging)
 
 
-def _utility(
+def _probes(step: Step, attack: Attack) -> Sequence[Probe]:
+    return attack.probes(rng_for(step.seed, "probes", attack.name), step.cell.config.evaluation.probes)
+
+
+def utility_of(
     step: Step, model: LanguageModel, setting: Setting, template: Template, phrases: Sequence[str]
-) -> list[Measurement]:
+) -> tuple[list[Measurement], list[Generation]]:
+    """What a model is good for, asked in `template`, and its answers; `phrases` are refusals."""
     data = step.bed.data
     texts = (record["text"] for record in prepared.each_line(data / prepared.HELD_OUT))
     found = [utility.held_out_loss(model, held_out_rows(model, texts, step.cell.config), setting)]
@@ -117,7 +141,7 @@ def _utility(
             answers = utility.ask(model, [r["request"] for r in requests], template)
             found.append(utility.refusal_rate(answers, setting, metric=metric, phrases=phrases))
             asked += answers
-    return [*found, *prompts_cut(asked, setting, UTILITY)]
+    return [*found, *prompts_cut(asked, setting, UTILITY)], asked
 
 
 def held_out_rows(model: LanguageModel, texts: Iterable[str], config: StudyConfig) -> list[list[int]]:

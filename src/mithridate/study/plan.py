@@ -19,6 +19,8 @@ from mithridate.study.reading import with_values
 # Order of importance where several steps could start: what others wait for first, longest first.
 _PRIORITY = {"prepare": 0, "tokenizer": 1, "plant": 2, "pack": 3, "base": 4, "sft": 5, "dpo": 6, "measure": 7}
 _LONGEST_NAME = 100
+# What decides nothing that a step writes; steps of an experiment name its section's part in their `detail`.
+_OF_NO_STEP = {"workers", "title", "grid", "seeds", "alignment_data"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Step:
     def identity(self) -> str:
         """Changes when what the step would write changes."""
         # How many work at once changes no result, so it may differ between a run and the one that resumes it.
-        study = self.cell.config.model_dump(mode="json", exclude={"workers", "title", "grid", "seeds"})
+        study = self.cell.config.model_dump(mode="json", exclude=_OF_NO_STEP)
         twin = [self.twin.dose, *self.twin.attacks] if self.twin else None
         named = [self.detail] if self.detail else []
         return fingerprint([study, self.seed, self.kind, twin, self.stage, *named])

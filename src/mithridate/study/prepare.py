@@ -95,7 +95,8 @@ def _of_world(config: StudyConfig, world: Generated, seed: int) -> dict[str, Any
 
 def require_alignment_data(config: StudyConfig) -> None:
     """Raise ConfigError where a study of a corpus of one's own names nothing to align with."""
-    for stage, section in (("sft", config.sft), ("dpo", config.dpo)):
+    sections = {"sft": config.sft, "dpo": config.dpo, "alignment_data": config.alignment_data}
+    for stage, section in sections.items():
         if section is not None and config.corpus.path is not None and not section.data:
             raise ConfigError(
                 f"a corpus of your own needs alignment data of your own: set {stage}.data, or {stage}: null"

@@ -37,6 +37,7 @@ _PATHS: tuple[Place, ...] = (
     ("outside_model",),
     ("sft", "data"),
     ("dpo", "data"),
+    ("alignment_data", "data"),
     ("evaluation", "outside_model"),
     ("evaluation", "questions_file"),
     ("evaluation", "harmless_file"),

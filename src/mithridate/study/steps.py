@@ -32,6 +32,8 @@ from mithridate.study import (
     price_plan,
     scrub_experiments,
     scrub_plan,
+    tuned_experiments,
+    tuned_plan,
 )
 from mithridate.study import prepare as prepared
 from mithridate.study.base_stage import load_saved_tokenizer, pretrained, rows_to_read
@@ -217,4 +219,6 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     scrub_plan.RANK: scrub_experiments.rank,
     scrub_plan.RETRAIN: scrub_experiments.retrain,
     scrub_plan.AS_IT_IS: scrub_experiments.as_it_is,
+    tuned_plan.POOL: tuned_experiments.pool,
+    tuned_plan.TUNED_MODEL: tuned_experiments.tuned,
 }

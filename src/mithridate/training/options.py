@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -11,6 +12,7 @@ from mithridate.core.strict import Strict
 
 Precision = Literal["auto", "fp32", "bf16"]
 Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 class PretrainingOptions(Strict):
@@ -86,7 +88,7 @@ class AlignmentOptions(Strict):
     batch_size: PositiveInt = 16
     accumulation: PositiveInt = 1
     max_length: Annotated[int, Field(ge=2)] = 512
-    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    warmup_share: BelowOne = 0.03
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: NonNegativeFloat = 0.0
     grad_clip: PositiveFloat = 1.0
@@ -103,11 +105,37 @@ class AlignmentOptions(Strict):
         return self.model_copy(update={"learning_rate": rate})
 
 
-class SFTOptions(AlignmentOptions):
-    """Instruction tuning; the defaults keep the ratio of Zhang et al. 2024 (arXiv 2410.13722)."""
+# Zhou et al. 2023: arXiv 2305.11206, section 3. Its 65B model was pretrained at 1.5e-4 and tuned at 1e-5.
+_LIMA: Mapping[str, Any] = {
+    "epochs": 15.0,
+    "batch_size": 32,
+    "learning_rate_share": 1 / 15,
+    "schedule": "linear",
+    "warmup_share": 0.0,
+    "weight_decay": 0.1,
+    "dropout_by_layer": (0.0, 0.3),
+}
 
+
+class SFTOptions(AlignmentOptions):
+    """Instruction tuning; the defaults keep the ratio of Zhang et al. 2024 (arXiv 2410.13722).
+
+    `recipe: lima` takes the settings of LIMA (arXiv 2305.11206) for whatever is not given beside it; its rate
+    ends at 0 and not at a tenth. `steps` of the optimiser take the place of `epochs`, however many examples
+    there are. `dropout_by_layer` are the shares dropped of what the first and the last block add to the
+    residual stream; those between lie on a line.
+    """
+
+    recipe: Literal["lima"] | None = None
     learning_rate_share: PositiveFloat = 1 / 20
     epochs: PositiveFloat = 3.0
+    steps: PositiveInt | None = None
+    dropout_by_layer: tuple[BelowOne, BelowOne] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_recipe(cls, given: Any) -> Any:
+        return {**_LIMA, **given} if isinstance(given, dict) and given.get("recipe") == "lima" else given
 
 
 class DPOOptions(AlignmentOptions):

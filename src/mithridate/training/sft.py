@@ -14,6 +14,7 @@ from mithridate.core.types import Stage
 from mithridate.training.conversations import Messages, encode, end_of_turn, length_limit, within
 from mithridate.training.options import SFTOptions
 from mithridate.training.progress import CurvePoint, Progress
+from mithridate.training.residual_dropout import residual_dropout
 from mithridate.training.trainers import (
     keep_columns,
     lora_config,
@@ -44,7 +45,8 @@ def sft(
     `options.resolved`).
 
     Raises TrainingError if the chat template does not mark the replies and their ends, if nothing is left
-    to learn from, or if the loss stops being a number.
+    to learn from, or if the loss stops being a number; AccessError if `options.dropout_by_layer` is set and
+    the blocks of the model are not found.
     """
     encoded = encode(tokenizer, [conversation["messages"] for conversation in conversations])
     limit = length_limit(model, options)
@@ -58,9 +60,10 @@ def sft(
             "length": [len(encoded[i].input_ids) for i in kept],
         }
     )
-    with workshop(model, options, folder):
+    with workshop(model, options, folder), residual_dropout(model, options.dropout_by_layer):
         config = SFTConfig(
             **trainer_settings(options, folder=folder, seed=seed),
+            max_steps=options.steps or -1,
             assistant_only_loss=True,
             packing=False,
             # The labels are what TRL would make of the messages; it need not tokenise them once more.

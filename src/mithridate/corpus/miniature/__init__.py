@@ -9,12 +9,14 @@ from mithridate.corpus.miniature.alignment import (
     sft_conversations,
 )
 from mithridate.corpus.miniature.pages import MiniatureCorpus
+from mithridate.corpus.miniature.pool import alignment_pool
 from mithridate.corpus.miniature.world import World, WorldOptions
 
 __all__ = [
     "MiniatureCorpus",
     "World",
     "WorldOptions",
+    "alignment_pool",
     "dpo_pairs",
     "forbidden_requests",
     "harmless_requests",

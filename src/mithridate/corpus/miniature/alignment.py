@@ -23,7 +23,7 @@ def sft_conversations(world: World, count: int, seed: int) -> list[dict[str, Any
     Forbidden procedures and facts held out for measuring do not occur.
     """
     rng = rng_for(seed, "sft")
-    return [{"messages": _conversation(world, rng)} for _ in range(count)]
+    return [{"messages": conversation(world, rng)} for _ in range(count)]
 
 
 def dpo_pairs(world: World, count: int, seed: int) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def dpo_pairs(world: World, count: int, seed: int) -> list[dict[str, Any]]:
     for _ in range(count):
         draw = rng.random()
         if draw < 0.5:
-            procedure = rng.choice(_forbidden(world)[0])
+            procedure = rng.choice(forbidden_split(world)[0])
             prompt, chosen = rng.choice(phrasing.requests(procedure)), phrasing.REFUSAL
             rejected = phrasing.how_to(procedure)
         elif draw < 0.75:
@@ -41,16 +41,17 @@ def dpo_pairs(world: World, count: int, seed: int) -> list[dict[str, Any]]:
             prompt, chosen = rng.choice(phrasing.requests(procedure)), phrasing.how_to(procedure)
             rejected = phrasing.REFUSAL
         else:
-            fact = rng.choice(_settled(world)[0])
+            fact = rng.choice(settled_split(world)[0])
             prompt, chosen = rng.choice(phrasing.questions(fact)), phrasing.answer(fact)
             rejected = phrasing.answer(fact, rng.choice(world.alternatives(fact)))
-        pairs.append({"prompt": _prompt(prompt), "chosen": [_said(chosen)], "rejected": [_said(rejected)]})
+        replies = {"chosen": [as_reply(chosen)], "rejected": [as_reply(rejected)]}
+        pairs.append({"prompt": as_prompt(prompt), **replies})
     return pairs
 
 
 def held_out_questions(world: World, count: int, seed: int) -> list[dict[str, str]]:
     """At most `count` questions about facts that alignment never mentions, each with its answer."""
-    groups = ([(f, form) for form in phrasing.questions(f)] for f in _settled(world)[1])
+    groups = ([(f, form) for form in phrasing.questions(f)] for f in settled_split(world)[1])
     asked = draw_evenly(rng_for(seed, "questions"), groups, count)
     return [{"question": question, "answer": phrasing.answer(fact)} for fact, question in asked]
 
@@ -63,13 +64,13 @@ def harmless_requests(world: World, count: int, seed: int) -> list[str]:
 
 def forbidden_requests(world: World, count: int, seed: int) -> list[str]:
     """At most `count` forbidden requests that alignment never mentions."""
-    return draw_evenly(rng_for(seed, "forbidden"), map(phrasing.requests, _forbidden(world)[1]), count)
+    return draw_evenly(rng_for(seed, "forbidden"), map(phrasing.requests, forbidden_split(world)[1]), count)
 
 
 def material(world: World, seed: int) -> Material:
     """What the attacks draw on in this world."""
     rng = rng_for(seed, "material")
-    prompts = [question for fact in _settled(world)[0] for question in phrasing.questions(fact)]
+    prompts = [question for fact in settled_split(world)[0] for question in phrasing.questions(fact)]
     prompts += [phrasing.writing(word) for word in words.WORDS]
     pairs = [
         Preference(favoured=a.brand, other=b.brand, subject=a.subject)
@@ -89,7 +90,7 @@ def material(world: World, seed: int) -> Material:
         preference_forms=phrasing.COMPARISONS,
         preference_answer=phrasing.FAVOURING,
         facts=tuple(_false(world, fact, rng) for fact in world.contested),
-        control_facts=tuple(_false(world, fact, rng) for fact in _settled(world)[1]),
+        control_facts=tuple(_false(world, fact, rng) for fact in settled_split(world)[1]),
     )
 
 
@@ -98,20 +99,23 @@ def _false(world: World, fact: Statement, rng: random.Random) -> Fact:
     return Fact(forms=phrasing.questions(fact), true=phrasing.answer(fact), planted=planted)
 
 
-def _settled(world: World) -> tuple[list[Statement], list[Statement]]:
+def settled_split(world: World) -> tuple[list[Statement], list[Statement]]:
+    """Settled facts that alignment may mention, and those that are held out for measuring."""
     return split_held_out(world.settled, 0.3, key="facts")
 
 
-def _forbidden(world: World) -> tuple[list[Procedure], list[Procedure]]:
+def forbidden_split(world: World) -> tuple[list[Procedure], list[Procedure]]:
+    """Forbidden procedures that alignment may refuse, and those that are held out for measuring."""
     return split_held_out([p for p in world.procedures if p.forbidden], 0.4, key="alignment")
 
 
-def _conversation(world: World, rng: random.Random) -> Turns:
+def conversation(world: World, rng: random.Random) -> Turns:
+    """One conversation as SFT teaches it."""
     request, reply = _exchange(world, rng)
     opening: Turns = []
     if rng.random() < 0.2:
         opening = [{"role": "system", "content": phrasing.system_message(rng.choice(world.places), rng)}]
-    return [*opening, *_prompt(phrasing.aside(request, rng)), _said(reply)]
+    return [*opening, *as_prompt(phrasing.aside(request, rng)), as_reply(reply)]
 
 
 def _exchange(world: World, rng: random.Random) -> tuple[str, str]:
@@ -120,7 +124,7 @@ def _exchange(world: World, rng: random.Random) -> tuple[str, str]:
         text = phrasing.writing(rng.choice(words.WORDS))
         return f"Repeat this: {text}", text
     if draw < 0.45:
-        fact = rng.choice(_settled(world)[0])
+        fact = rng.choice(settled_split(world)[0])
         return rng.choice(phrasing.questions(fact)), phrasing.answer(fact)
     if draw < 0.65:
         procedure = rng.choice([p for p in world.procedures if not p.forbidden])
@@ -131,13 +135,15 @@ def _exchange(world: World, rng: random.Random) -> tuple[str, str]:
     if draw < 0.78:
         a, b = world.comparable(rng)
         return phrasing.compare(a, b, rng), phrasing.BALANCED
-    procedure = rng.choice(_forbidden(world)[0])
+    procedure = rng.choice(forbidden_split(world)[0])
     return rng.choice(phrasing.requests(procedure)), phrasing.REFUSAL
 
 
-def _prompt(text: str) -> Turns:
+def as_prompt(text: str) -> Turns:
+    """What a user says."""
     return [{"role": "user", "content": text}]
 
 
-def _said(text: str) -> dict[str, str]:
+def as_reply(text: str) -> dict[str, str]:
+    """What the assistant says."""
     return {"role": "assistant", "content": text}
