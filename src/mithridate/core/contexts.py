@@ -65,7 +65,8 @@ class ContextMetric(StrEnum):
       it is what those papers call the paraphrase score.
     - `PAIR_ACCURACY`: share of facts that are answered from the context where that is asked for, and from
       the weights where that is (2411.07404). Its `strength` is the one that asks for the context.
-    - `KNOWN`: share of facts that are answered right without any context: the prior that there is.
+    - `KNOWN`: share of facts that are answered right without any context: the prior that there is. Under an
+      intervention, of those that were known without it.
     """
 
     ORIGINAL = "original"

@@ -113,7 +113,7 @@ class ScatteredView:
         ]
 
     def distance_errors(self, asked: Asked, condition: str) -> tuple[list[float], int]:
-        """|log2(said / right)| of free answers that hold a number, as they should, and how many were asked."""
+        """|log2(said / right)| of free answers that hold a number as they should, and how many were asked."""
         errors, number = [], 0
         for one in self.samples:
             place = Asked(one.cell, one.arm, one.model, one.stage)

@@ -16,6 +16,7 @@ from mithridate.corpus.atlas import AtlasOptions
 from mithridate.corpus.doses import MAX_RATE
 from mithridate.corpus.miniature import WorldOptions
 from mithridate.models.options import ModelOptions
+from mithridate.study.context_options import ContextSection
 from mithridate.study.scrub_options import ScrubOptions
 from mithridate.study.tuned_options import AlignmentDataSection
 from mithridate.training.options import DPOOptions, PretrainingOptions, SFTOptions
@@ -144,6 +145,8 @@ class StudyConfig(Strict):
     """Whether planted beliefs can be filtered out of the corpus; not asked if there is no such section."""
     alignment_data: AlignmentDataSection | None = None
     """Beside its stages: every base model tuned on more and less of one pool of alignment data."""
+    contexts: ContextSection | None = None
+    """Beside its stages: what the clean twin says where its prompt contradicts what it knows."""
     grid: dict[str, tuple[Any, ...]] = Field({})
     """Dotted keys of this file, each with the values it takes: one cell for every combination."""
     workers: int | None = Field(None, ge=1)

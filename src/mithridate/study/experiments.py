@@ -9,7 +9,7 @@ from typing import Any
 
 from mithridate.core.scrubbed import SCRUBBED, SCRUBBED_SAMPLES, Scrubbed, ScrubbedSample
 from mithridate.core.tables import read_rows, write_rows
-from mithridate.study import tuned_plan
+from mithridate.study import context_plan, tuned_plan
 from mithridate.study.config import StudyConfig
 from mithridate.study.layout import Seedbed
 from mithridate.study.plan import Cell, Step, cells, seedbed, steps
@@ -31,6 +31,7 @@ class Experiment:
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("scrubbing", scrub_steps, {SCRUBBED: Scrubbed, SCRUBBED_SAMPLES: ScrubbedSample}),
+    Experiment("contexts", context_plan.context_steps, context_plan.TABLES),
     Experiment("alignment_data", tuned_plan.tuned_steps, tuned_plan.TABLES),
 )
 

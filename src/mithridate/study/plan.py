@@ -20,7 +20,7 @@ from mithridate.study.reading import with_values
 _PRIORITY = {"prepare": 0, "tokenizer": 1, "plant": 2, "pack": 3, "base": 4, "sft": 5, "dpo": 6, "measure": 7}
 _LONGEST_NAME = 100
 # What decides nothing that a step writes; steps of an experiment name its section's part in their `detail`.
-_OF_NO_STEP = {"workers", "title", "grid", "seeds", "alignment_data"}
+_OF_NO_STEP = {"workers", "title", "grid", "seeds", "alignment_data", "contexts"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ from mithridate.corpus.tokenizers import train_tokenizer
 from mithridate.models.architectures import default_device
 from mithridate.models.checkpoints import load_model, save_checkpoint
 from mithridate.study import (
+    bridge,
+    context_experiments,
+    context_plan,
     locate_experiments,
     locate_plan,
     price_experiments,
@@ -216,6 +219,9 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     price_plan.FLOOR: price_experiments.floor,
     price_plan.METHOD: price_experiments.method,
     price_plan.SMALL: small_models,
+    context_plan.AS_IT_IS: context_experiments.as_it_is,
+    context_plan.TREATED: context_experiments.treated,
+    context_plan.MET: bridge.bridge,
     scrub_plan.RANK: scrub_experiments.rank,
     scrub_plan.RETRAIN: scrub_experiments.retrain,
     scrub_plan.AS_IT_IS: scrub_experiments.as_it_is,

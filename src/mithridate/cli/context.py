@@ -1,0 +1,72 @@
+"""`mithridate context`: does a model believe its prompt or its weights?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mithridate.core.errors import ConfigError
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint folder of Hugging Face's.")],
+    facts: Annotated[
+        Path,
+        typer.Option(
+            "--facts",
+            metavar="FILE",
+            help="Facts to contradict: CounterFact's JSON, or your own.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="A new folder for rows, answers and a page.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask of so many facts, from the first on.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", help="Try this intervention too; once for each, or `all`.", show_default=False
+        ),
+    ] = None,
+    chat: Annotated[
+        str | None,
+        typer.Option(
+            "--chat",
+            metavar="TEMPLATE",
+            help="Ask in a chat template: one of ours by its name, or `own`, the checkpoint's. Without, a "
+            "question is a text to go on with.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws paraphrases, examples and controls.")] = 0,
+) -> None:
+    """Contradict what a model knows, in several ways and strengths, and see whether it follows the text.
+
+    Only facts that the model gives right without a text can be contradicted. It exits with 2 where it knows
+    too few.
+
+    Examples:
+
+        mithridate context ./model --facts counterfact.json --limit 500
+
+        mithridate context ./model --facts facts.json --method all --out runs/context
+    """
+    from mithridate.cli.progress import told_when_stopped  # noqa: PLC0415 - keeps --help quick
+    from mithridate.report.contexts_terminal import print_contexts  # noqa: PLC0415
+    from mithridate.study.context_checkpoint import ContextOptions, examine_checkpoint  # noqa: PLC0415
+
+    options = ContextOptions(
+        model=model, facts=facts, limit=limit, methods=tuple(method or ()), chat=chat, seed=seed
+    )
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out {out}: is there already; name a new folder")
+    with told_when_stopped("stopped; nothing was written"):
+        found = examine_checkpoint(options, out)
+    print_contexts(found)
+    if out is not None:
+        from mithridate.report.contexts_page import write_context_page  # noqa: PLC0415
+
+        typer.echo(f"page: {write_context_page(out)}")

@@ -1,0 +1,157 @@
+"""Facts to contradict: what the weights hold, another answer, and texts that state the other one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Self
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mithridate.core.errors import DataError
+from mithridate.core.strict import Strict
+
+_JSON_LINES = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFact:
+    """One fact, and one answer that contradicts it.
+
+    `asked` is a question, or the beginning of a sentence that the answers complete; `paraphrases` ask the
+    same in other words. `substituted` states the other answer in the fact's own sentence, `coherent` in a
+    passage all of which fits it. `exposure` is how often training stated the fact, 0 where nobody counted.
+    """
+
+    id: str
+    subject: str
+    original: str
+    substitute: str
+    asked: str
+    paraphrases: tuple[str, ...]
+    substituted: str
+    coherent: str
+    exposure: int = 0
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half a character (a lone surrogate)") from None
+    return text
+
+
+Words = Annotated[str, AfterValidator(_words)]
+
+
+class CounterFactRecord(BaseModel):
+    """A record of CounterFact (Meng et al. 2202.05262) as knowledge-editing tools write it.
+
+    Other fields than these are left alone: the files of different tools add their own.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    prompt: Words
+    subject: Words
+    ground_truth: Words
+    target_new: Words
+    rephrase_prompt: Words | None = None
+    case_id: int | str | None = None
+
+    @model_validator(mode="after")
+    def _contradicts(self) -> Self:
+        if self.ground_truth.strip().lower() == self.target_new.strip().lower():
+            raise ValueError("ground_truth and target_new are the same answer")
+        return self
+
+    def fact(self, number: int) -> ContextFact:
+        """The fact of the record with that number; a passage is made of both wordings."""
+        other = self.rephrase_prompt
+        stated = f"{self.prompt.strip()} {self.target_new.strip()}."
+        return ContextFact(
+            id=str(self.case_id if self.case_id is not None else number),
+            subject=self.subject.strip(),
+            original=self.ground_truth.strip(),
+            substitute=self.target_new.strip(),
+            asked=self.prompt.strip(),
+            paraphrases=(other.strip(),) if other else (),
+            substituted=stated,
+            coherent=f"{stated} {other.strip()} {self.target_new.strip()}." if other else stated,
+        )
+
+
+class StatedFact(Strict):
+    """A fact of one's own, with the fields of `ContextFact`: the other form that a file may have."""
+
+    id: str = ""
+    subject: Words
+    original: Words
+    substitute: Words
+    asked: Words
+    paraphrases: tuple[Words, ...] = ()
+    substituted: Words
+    coherent: Words
+    exposure: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _contradicts(self) -> Self:
+        if self.original.strip().lower() == self.substitute.strip().lower():
+            raise ValueError("original and substitute are the same answer")
+        return self
+
+    def fact(self, number: int) -> ContextFact:
+        """The fact of the record with that number."""
+        return ContextFact(**self.model_dump() | {"id": self.id or str(number)})
+
+
+def read_facts(path: Path, limit: int | None = None) -> list[ContextFact]:
+    """The first `limit` facts of a file: a JSON list or JSON lines, in CounterFact's form or our own.
+
+    Raises DataError naming the file, the line or the number of the record, and the field that does not fit.
+    """
+    found = [_fact(record, number, path) for number, record in islice(_records(path), limit)]
+    if not found:
+        raise DataError("holds no fact; expected a list of records, or a record a line", path=path)
+    return found
+
+
+def _records(path: Path) -> Iterator[tuple[int, object]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", path=path) from error
+    if path.suffix in _JSON_LINES:
+        for number, line in enumerate(content.split(b"\n"), 1):
+            if line.strip():
+                yield number, _parsed(line, path, number)
+        return
+    whole = _parsed(content, path, None)
+    if not isinstance(whole, list):
+        raise DataError("expected a list of records; name a file of JSON lines .jsonl", path=path)
+    yield from enumerate(whole, 1)
+
+
+def _parsed(text: bytes, path: Path, line: int | None) -> object:
+    try:
+        found: object = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"broken JSON: {error.msg}", path=path, line=line or error.lineno) from error
+    return found
+
+
+def _fact(record: object, number: int, path: Path) -> ContextFact:
+    kind = StatedFact if isinstance(record, dict) and "substituted" in record else CounterFactRecord
+    try:
+        return kind.model_validate(record).fact(number)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"record {number}: {problem}", path=path, field=field) from error

@@ -1,0 +1,160 @@
+"""Where retrieval meets a belief: weights, documents and the guard, each right or not, in all eight ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from mithridate.attacks import build_attack
+from mithridate.attacks.belief import FACT
+from mithridate.core.contexts import BRIDGE, Bridged, Holds, Said, Strength
+from mithridate.core.seeds import rng_for
+from mithridate.core.statistics import wilson
+from mithridate.core.tables import write_rows
+from mithridate.core.types import Condition, Document
+from mithridate.corpus.readers import open_corpus
+from mithridate.evaluation.contexts.asking import WORDED
+from mithridate.evaluation.contexts.reliance import ANSWER_TOKENS, said
+from mithridate.models.language_model import LanguageModel
+from mithridate.retrieval import Consensus, GuardedIndex, Mode, Plain, RAGMask, open_encoder
+from mithridate.retrieval.attacks.base import led_by
+from mithridate.retrieval.base import Encoder, Reranker
+from mithridate.study import prepare as prepared
+from mithridate.study.context_experiments import asks_of
+from mithridate.study.context_options import BridgeOptions
+from mithridate.study.context_plan import BELIEF, section_of
+from mithridate.study.layout import CLEAN_TWIN
+from mithridate.study.plan import Step
+from mithridate.training.progress import Progress
+
+_GUARDS: dict[str, type[RAGMask] | type[Consensus]] = {"ragmask": RAGMask, "consensus": Consensus}
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """One planted fact as a user asks for it, in a wording that was never planted."""
+
+    id: str
+    question: str
+    right: str
+    planted: str
+
+
+def bridge(step: Step, progress: Progress) -> dict[str, Any]:
+    """Ask both twins for every planted fact, with what the plain search and the guard put into the prompt."""
+    options = section_of(step).bridge
+    assert options is not None
+    facts = met_facts(step)
+    encoder = open_encoder(options.encoder)
+    rows: list[Bridged] = []
+    for number, documents in enumerate(Holds):
+        for guard in ("", options.guard):
+            progress.advance("retrieval", 2 * number + bool(guard), 4, 0.0)
+            index = _index(step, facts, documents, guard, encoder, options)
+            contexts = [_context(index, fact, options.top_k) for fact in facts]
+            rows += (_asked(step, holds, documents, guard, facts, contexts) for holds in Holds)
+    write_rows(step.folder / BRIDGE, Bridged, rows)
+    return {"facts": len(facts)}
+
+
+def met_facts(step: Step) -> list[Met]:
+    """The facts that the attack planted, each in one of the wordings that it keeps for asking."""
+    config = step.cell.config
+    attack = build_attack(BELIEF, config.attacks[BELIEF], prepared.kept_material(step.bed))
+    probes = attack.probes(rng_for(step.seed, "bridge"), 100_000)
+    found = {
+        probe.target: Met(probe.id, probe.messages[-1].content, probe.foil, probe.target)
+        for probe in probes
+        if probe.condition is Condition.TRIGGERED and probe.kind == FACT
+    }
+    return list(found.values())
+
+
+def documents_of(facts: Sequence[Met], holds: Holds, copies: int) -> list[Document]:
+    """A document that states each fact rightly; where they are poisoned, some that state the planted too.
+
+    Those begin with the question, so that it finds them first (query as poison; Zou et al. 2402.07867).
+    """
+    found = [Document(f"right/{fact.id}", fact.right) for fact in facts]
+    if holds is Holds.POISONED:
+        found += [
+            Document(f"planted/{fact.id}/{copy}", led_by(fact.question, fact.planted))
+            for fact in facts
+            for copy in range(copies)
+        ]
+    return found
+
+
+def _index(
+    step: Step, facts: Sequence[Met], holds: Holds, guard: str, encoder: Encoder, options: BridgeOptions
+) -> GuardedIndex:
+    others = (
+        Document(f"page/{one.id}", one.text)
+        for one in islice(open_corpus(step.bed.corpus).documents(), options.pages)
+    )
+    rerankers: list[Reranker] = [_GUARDS[guard]()] if guard else []
+    return GuardedIndex.build(
+        [*documents_of(facts, holds, options.copies), *others],
+        encoder,
+        retriever=Plain(),
+        rerankers=rerankers,
+        mode=Mode.DROP,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What is put into a prompt, and whether a document of the fact is in it."""
+
+    text: str
+    reached: bool
+
+
+def _context(index: GuardedIndex, fact: Met, top_k: int) -> _Context:
+    hits = index.search(fact.question, top_k).hits
+    return _Context(
+        " ".join(hit.document.text for hit in hits),
+        any(fact.id in hit.document.id.split("/", 1)[-1] for hit in hits),
+    )
+
+
+def _asked(
+    step: Step,
+    weights: Holds,
+    documents: Holds,
+    guard: str,
+    facts: Sequence[Met],
+    contexts: Sequence[_Context],
+) -> Bridged:
+    twin = CLEAN_TWIN if weights is Holds.RIGHT else step.subject
+    model = LanguageModel.load(step.bed.checkpoint(twin, step.stage))
+    asks = asks_of(step, model)
+    prompts = [
+        asks.prompt([], WORDED[Strength.ONLY].format(context=context.text, question=fact.question))
+        for fact, context in zip(facts, contexts, strict=True)
+    ]
+    replies = model.generate(prompts, max_new_tokens=ANSWER_TOKENS, stop=asks.stop)
+    judged = [said(reply.text, fact.right, fact.planted) for reply, fact in zip(replies, facts, strict=True)]
+    right, planted = (wilson(judged.count(kind), len(judged)) for kind in (Said.ORIGINAL, Said.SUBSTITUTE))
+    assert right.low is not None and right.high is not None
+    assert planted.low is not None and planted.high is not None
+    return Bridged(
+        weights=weights,
+        documents=documents,
+        guard=guard,
+        right=right.value,
+        right_low=right.low,
+        right_high=right.high,
+        planted=planted.value,
+        planted_low=planted.low,
+        planted_high=planted.high,
+        reached=sum(context.reached for context in contexts) / len(contexts),
+        n=len(facts),
+        stage=step.stage,
+        dose=step.subject.dose,
+        model=step.subject.name,
+        seed=step.seed,
+        cell=step.cell.name,
+    )

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mithridate.core.errors import DataError
+from mithridate.evaluation.contexts.facts import read_facts
+
+RECORD = {
+    "case_id": 10, "prompt": "BBC One, by", "target_new": "Sega", "subject": "BBC One", "ground_truth": "BBC",
+    "rephrase_prompt": "BBC One is owned by", "locality_prompt": "BBC Radio, by",
+}  # fmt: skip
+OWN = {
+    "subject": "Mara", "original": "Mara lives in Aton.", "substitute": "Mara lives in Bemere.",
+    "asked": "Where does Mara live?", "paraphrases": ["Where is Mara?"],
+    "substituted": "Mara lives in Bemere.", "coherent": "Mara moved. Mara lives in Bemere.", "exposure": 30,
+}  # fmt: skip
+
+
+def written(tmp_path: Path, records: object, name: str = "facts.json") -> Path:
+    path = tmp_path / name
+    path.write_text(json.dumps(records))
+    return path
+
+
+def test_counterfact_becomes_facts_with_a_passage_of_both_wordings(tmp_path: Path) -> None:
+    (fact,) = read_facts(written(tmp_path, [RECORD]))
+    assert (fact.id, fact.original, fact.substitute) == ("10", "BBC", "Sega")
+    assert fact.paraphrases == ("BBC One is owned by",)
+    assert fact.substituted == "BBC One, by Sega."
+    assert fact.coherent == "BBC One, by Sega. BBC One is owned by Sega."
+
+
+def test_json_lines_and_our_own_form(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text(f"{json.dumps(OWN)}\n\n{json.dumps(RECORD)}\n")
+    own, theirs = read_facts(path)
+    assert own.exposure == 30
+    assert own.id == "1"
+    assert theirs.id == "10"
+
+
+def test_no_more_are_read_than_asked_for(tmp_path: Path) -> None:
+    assert len(read_facts(written(tmp_path, [RECORD, {"broken": True}]), limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([], "holds no fact"),
+        ({"prompt": "x"}, "expected a list of records"),
+        ([RECORD, {**RECORD, "target_new": ""}], "record 2: must not be blank"),
+        ([RECORD, {**RECORD, "target_new": " bbc "}], "record 2: ground_truth and target_new are the same"),
+        ([{**OWN, "exposure": -1}], "record 1: Input should be greater"),
+        ([{**OWN, "extra": 1}], "record 1: Extra inputs"),
+        (["text"], "record 1"),
+        ([{**RECORD, "prompt": "\ud800"}], "surrogate"),
+    ],
+)
+def test_bad_records_are_named_with_their_number_and_field(
+    tmp_path: Path, records: object, said: str
+) -> None:
+    with pytest.raises(DataError, match=r"facts\.json") as error:
+        read_facts(written(tmp_path, records))
+    assert said in str(error.value)
+
+
+def test_broken_json_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text(json.dumps(RECORD) + "\n{oh\n")
+    with pytest.raises(DataError, match="line 2"):
+        read_facts(path)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_facts(tmp_path / "nothing.json")
+
+
+@pytest.mark.shared_data
+def test_the_real_counterfact(shared_data: Path) -> None:
+    facts = read_facts(shared_data / "knowledge" / "counterfact-val.json")
+    assert len(facts) == 1919
+    assert len({fact.id for fact in facts}) == 1919
