@@ -119,6 +119,40 @@ def test_generation_with_a_cache_is_what_the_definition_gives(architecture: str,
     assert found != plain
 
 
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(5, 300), st.booleans()), min_size=1, max_size=9),
+        min_size=1,
+        max_size=4,
+    ),
+    st.floats(0.001, 1.0),
+)
+@settings(max_examples=20, deadline=None)
+def test_any_rows_with_any_flags_are_what_the_definition_gives(
+    marked: list[list[tuple[int, bool]]], alpha: float
+) -> None:
+    model = subject().model
+    rows, told = ([[one[part] for one in row] for row in marked] for part in (0, 1))
+    with attention_steered(model, HEADS, alpha=alpha) as steered, steered.reading(flags(told)):
+        found = logits(model, **batch(rows))
+    for number, (ids, inside) in enumerate(zip(rows, told, strict=True)):
+        with attending_by(model, inside, HEADS, alpha):
+            wanted = logits(model, input_ids=torch.tensor([ids]), use_cache=False)[0]
+        assert torch.allclose(found[number, -len(ids) :], wanted, atol=1e-3)
+
+
+def test_layers_that_see_the_last_tokens_alone_are_steered_too() -> None:
+    """Gemma 2 keeps the keys of a window in every other layer."""
+    model = subject("gemma2", overrides={"sliding_window": 4}).model
+    with attention_steered(model, HEADS, alpha=0.01) as steered:
+        with steered.reading(flags()):
+            found = generated(model, ROWS, 8)
+        for number, row in enumerate(ROWS):
+            with steered.reading([flags()[number]]):
+                assert found[number] == greedy(says(model), row, 8)
+    assert found != generated(model, ROWS, 8)
+
+
 def test_beams_follow_their_rows() -> None:
     model = subject().model
     with attention_steered(model, HEADS, alpha=0.01) as steered:

@@ -64,7 +64,8 @@ def attention_steered(model: PreTrainedModel, heads: Sequence[Head], *, alpha: f
     with ExitStack() as stack:
         if by_layer and alpha != 1:
             decoder = parts.decoder
-            stack.callback(decoder.register_forward_pre_hook(steered.begin, with_kwargs=True).remove)
+            begin = steered.begin(decoder)
+            stack.callback(decoder.register_forward_pre_hook(begin, with_kwargs=True).remove)
             stack.callback(decoder.register_forward_hook(steered.end).remove)
             for layer, chosen in by_layer.items():
                 attention = parts.blocks[layer].attention
@@ -100,15 +101,20 @@ class Steered:
         finally:
             self._rows = before
 
-    def begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A pass begins: find the flags of its keys, of shape (rows, keys); None where nothing is marked."""
-        bound = inspect.signature(decoder.forward).bind_partial(*args, **kwargs).arguments
-        given = {**bound, **bound.get("kwargs", {})}
-        tokens = given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"]
-        assert isinstance(tokens, torch.Tensor)
-        cache = given.get("past_key_values")
-        self._past = int(cache.get_seq_length()) if cache is not None else 0
-        self._flags = self._of(cache, len(tokens), self._past + tokens.shape[1], tokens.device)
+    def begin(self, decoder: nn.Module) -> Any:
+        """A hook for when a pass of `decoder` begins: it finds which of its keys are marked."""
+        signature = inspect.signature(decoder.forward)
+
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            bound = signature.bind_partial(*args, **kwargs).arguments
+            given = {**bound, **bound.get("kwargs", {})}
+            tokens = given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"]
+            assert isinstance(tokens, torch.Tensor)
+            cache = given.get("past_key_values")
+            self._past = int(cache.get_seq_length()) if cache is not None else 0
+            self._flags = self._of(cache, len(tokens), self._past + tokens.shape[1], tokens.device)
+
+        return hook
 
     def end(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
         """A pass is over: leave its flags in the cache for the next one."""
@@ -142,6 +148,7 @@ class Steered:
         return hook
 
     def _of(self, cache: Any, rows: int, keys: int, device: torch.device) -> torch.Tensor | None:
+        """The flags of all keys of a pass, of shape (rows, keys); None where nothing is marked."""
         kept = self._kept(cache)
         if kept is None:
             if not any(map(any, self._rows)):
@@ -211,8 +218,8 @@ class AttentionSteering:
     PASTA's form (Zhang et al. 2311.02262): log(`alpha`) is added to the scores of all tokens outside of the
     marked span, what the model has written itself among them. The span stands between the two marks, as in
     `ContextAware`; the model never sees these. Which heads are to be taken, `head_profiling` finds out. A
-    prompt without marks, or with nothing between them, is answered as ever; with `alpha` 1, or no heads, every
-    prompt is.
+    prompt without marks, or with nothing between them, is answered as ever; with `alpha` 1, or no heads,
+    every prompt is.
 
     Raises ConfigError for heads that are given twice or in no layer, an `alpha` that is not above 0
     and at most 1, and marks as `Marks` does.

@@ -68,6 +68,6 @@ def best_heads(gains: Sequence[tuple[Head, float]], count: int) -> tuple[Head, .
 
 
 def random_heads(model: LanguageModel, count: int, seed: int) -> tuple[Head, ...]:
-    """`count` heads of `model` at random, or all where there are fewer: the control of as many chosen ones."""
+    """`count` heads at random, or all where there are fewer: the control of as many chosen ones."""
     heads = all_heads(model)
     return tuple(sorted(rng_for(seed, "random heads").sample(heads, min(count, len(heads)))))
