@@ -10,15 +10,14 @@ from typing import ClassVar
 import torch
 from transformers import PreTrainedModel
 
-from mithridate.core.errors import ConfigError
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.contrast import contrast, require_contrast
+from mithridate.intervention.marks import CLOSING, OPENING, Marks
 from mithridate.models.encoding import EncodedPrompt
 from mithridate.models.language_model import LanguageModel
 from mithridate.models.reading_along import OtherPrompts, Step, adjusted
 
-OPENING = "⟦context⟧"
-CLOSING = "⟦/context⟧"
+__all__ = ["CLOSING", "OPENING", "ContextAware", "context_aware"]
 
 
 @contextmanager
@@ -70,16 +69,7 @@ class ContextAware:
 
     def __post_init__(self) -> None:
         require_contrast(self.alpha, self.plausibility, self.name)
-        if (
-            not self.opening
-            or not self.closing
-            or self.opening in self.closing
-            or self.closing in self.opening
-        ):
-            raise ConfigError(
-                f"{self.name}: the marks {self.opening!r} and {self.closing!r} cannot be told apart; choose "
-                "two that differ and that nothing else is written with"
-            )
+        self._marks()
 
     @contextmanager
     def on(self, model: LanguageModel) -> Iterator[LanguageModel]:
@@ -94,26 +84,15 @@ class ContextAware:
 
     def marked(self, context: str) -> str:
         """`context` between the marks. Raises ConfigError where it holds one of them."""
-        self._require_none(context)
-        return f"{self.opening}{context}{self.closing}"
+        return self._marks().around(context)
 
     def apart(self, prompt: str) -> tuple[str, str]:
         """`prompt` with its context, and without it, both without marks. Raises ConfigError as `on` says."""
-        before, opened, rest = prompt.partition(self.opening)
-        context, closed, after = rest.partition(self.closing)
-        for text in (before, context, after):
-            self._require_none(text)
-        if bool(opened) != bool(closed):
-            raise ConfigError(f"{self.name}: a prompt has one of the marks alone; expected both or none")
+        before, context, after = self._marks().parts(prompt)
         return before + context + after, before + after
 
-    def _require_none(self, text: str) -> None:
-        for mark in (self.opening, self.closing):
-            if mark in text:
-                raise ConfigError(
-                    f"{self.name}: the mark {mark!r} stands in a prompt where none may stand, perhaps in the "
-                    "context itself; choose marks that nothing else is written with"
-                )
+    def _marks(self) -> Marks:
+        return Marks(self.name, self.opening, self.closing)
 
 
 class _TwoPrompts(LanguageModel):

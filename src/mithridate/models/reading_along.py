@@ -183,7 +183,7 @@ class OtherPrompts(Follower):
         ids, own = given.pop("input_ids"), None
         if step.cache is not None:
             missing = (given["attention_mask"] == 0).sum(dim=1)
-            *layers, _ = self._join(step, [*self._new_layers(), _per_row(missing)])
+            *layers, _ = self._join(step, [*self._new_layers(), row_layer(missing[:, None])])
             own = self._own(layers)
         return self._read(ids, self._taken(given, step), own, step.logits)
 
@@ -211,11 +211,14 @@ class OtherPrompts(Follower):
         return [row for row in self._prompts for _ in range(times)]
 
 
-def _per_row(numbers: torch.Tensor) -> Any:
-    """One number a row, as a layer: it goes where the row goes. It is no token, so nothing is cut from it."""
+def row_layer(numbers: torch.Tensor) -> Any:
+    """Numbers of shape (rows, n) as a layer of a cache: they go where their row goes.
+
+    They are no tokens, so nothing is cut from them. They are found in its `keys`, of shape (rows, 1, n, 1).
+    """
     untyped: Any = DynamicLayer
     layer = untyped()
-    layer.update(*[numbers[:, None, None, None]] * 2)
+    layer.update(*[numbers[:, None, :, None]] * 2)
     layer.crop = _uncut
     return layer
 
