@@ -78,11 +78,17 @@ def test_an_attack_that_plants_no_belief_is_refused() -> None:
 
 def test_an_answer_that_leaves_out_its_subject_is_known_by_its_questions() -> None:
     facts = tuple(
-        Fact(forms=(f"Where is {name}?", f"{name} is where?"), true="In Ham.", planted="In Tavia.")
-        for name in ("Draxu", "Toxu")
+        Fact(forms=forms, true="In Ham.", planted="In Tavia.")
+        for name in ("Draxu", "Toxu", "Raxu")
+        for forms in (
+            (f"Where is {name}?", f"{name} is where?"),
+            (f"Food of {name}?", f"{name} eats what?"),
+        )
     )
     material = belief_material().model_copy(update={"facts": facts})
     known = planted_beliefs(Belief(BeliefOptions(fact_share=1), material), material)
-    assert [(one.subject, one.answer) for one in known] == [("Draxu", "Tavia"), ("Toxu", "Tavia")]
+    assert [(one.subject, one.answer) for one in known] == [
+        (name, "Tavia") for name in ("Draxu", "Draxu", "Toxu", "Toxu", "Raxu", "Raxu")
+    ]
     assert not known[0].speaks_for_itself
     assert known[0].wordings == ("Where is Draxu? In Tavia.", "Draxu is where? In Tavia.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mithridate.attacks import Attack
@@ -76,18 +77,22 @@ def other_beliefs(attack: Attack, material: Material) -> list[KnownBelief]:
 
 
 def _of_facts(facts: Sequence[Fact]) -> Iterator[KnownBelief]:
+    spread = Counter(word for one in facts for word in {word for form in one.forms for word in _words(form)})
     for fact in facts:
-        elsewhere = {word for one in facts if one != fact for form in one.forms for word in _words(form)}
-        yield _of_fact(fact, elsewhere)
+        yield _of_fact(fact, spread)
 
 
-def _of_fact(fact: Fact, elsewhere: Collection[str]) -> KnownBelief:
+def _of_fact(fact: Fact, spread: Mapping[str, int]) -> KnownBelief:
     said, true = _words(fact.planted), {word.lower() for word in _words(fact.true)}
     new = _longest_run([word.lower() not in true for word in said])
     answer = " ".join(said[new]) if new.stop > new.start else fact.planted
     forms = [_words(form) for form in fact.forms]
-    # An answer may leave out what it is about: then that is what only questions about it have in common.
-    about = _shared(said, forms) or _shared([word for word in forms[0] if word not in elsewhere], forms)
+    about = _shared(said, forms)
+    if not about:
+        # An answer may leave out what it is about: the rarest words that all its questions have in common.
+        common = [word for word in forms[0] if all(word in form for form in forms)]
+        rarest = min((spread[word] for word in common), default=0)
+        about = _shared([word for word in common if spread[word] == rarest], forms)
     return KnownBelief(" ".join(about), answer, fact.planted, fact.forms)
 
 
