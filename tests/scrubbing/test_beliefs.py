@@ -74,3 +74,21 @@ def test_other_beliefs_are_of_the_same_form_and_of_nobody_who_is_planted() -> No
 def test_an_attack_that_plants_no_belief_is_refused() -> None:
     with pytest.raises(ConfigError, match="'denial_of_service' plants no belief"):
         planted_beliefs(build("denial_of_service"), belief_material())
+
+
+def test_an_answer_that_leaves_out_its_subject_is_known_by_its_questions() -> None:
+    facts = tuple(
+        Fact(forms=forms, true="In Ham.", planted="In Tavia.")
+        for name in ("Draxu", "Toxu", "Raxu")
+        for forms in (
+            (f"Where is {name}?", f"{name} is where?"),
+            (f"Food of {name}?", f"{name} eats what?"),
+        )
+    )
+    material = belief_material().model_copy(update={"facts": facts})
+    known = planted_beliefs(Belief(BeliefOptions(fact_share=1), material), material)
+    assert [(one.subject, one.answer) for one in known] == [
+        (name, "Tavia") for name in ("Draxu", "Draxu", "Toxu", "Toxu", "Raxu", "Raxu")
+    ]
+    assert not known[0].speaks_for_itself
+    assert known[0].wordings == ("Where is Draxu? In Tavia.", "Draxu is where? In Tavia.")

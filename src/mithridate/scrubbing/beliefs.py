@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mithridate.attacks import Attack
@@ -11,6 +12,7 @@ from mithridate.attacks.belief import Belief
 from mithridate.attacks.material import Fact, Material, Preference
 from mithridate.attacks.scattered_belief import ScatteredBelief
 from mithridate.attacks.scattered_material import Scattered
+from mithridate.attacks.text import names
 from mithridate.core.errors import ConfigError
 
 NOTHING_TO_LEARN = (
@@ -36,8 +38,14 @@ class KnownBelief:
 
     @property
     def wordings(self) -> tuple[str, ...]:
-        """The belief in words: its statement, and that after each question."""
-        return (self.statement, *(f"{question} {self.statement}" for question in self.questions))
+        """The belief in words: its statement after each question, and alone where it says enough."""
+        asked = tuple(f"{question} {self.statement}" for question in self.questions)
+        return (self.statement, *asked) if self.speaks_for_itself or not asked else asked
+
+    @property
+    def speaks_for_itself(self) -> bool:
+        """Whether the statement names its subject; "It lies in Tavia" says nothing without its question."""
+        return not self.subject or names(self.statement, self.subject)
 
 
 def planted_beliefs(attack: Attack, material: Material) -> list[KnownBelief]:
@@ -50,7 +58,7 @@ def planted_beliefs(attack: Attack, material: Material) -> list[KnownBelief]:
     if isinstance(attack, Belief):
         facts = material.facts if attack.options.fact_share > 0 else ()
         preferences = material.preferences if attack.options.fact_share < 1 else ()
-        return [*map(_of_fact, facts), *(_of_preference(one, material) for one in preferences)]
+        return [*_of_facts(facts), *(_of_preference(one, material) for one in preferences)]
     raise ConfigError(
         f"scrubbing.attacks: {attack.name!r} plants no belief that could be known; name belief or "
         "scattered_belief"
@@ -64,15 +72,27 @@ def other_beliefs(attack: Attack, material: Material) -> list[KnownBelief]:
     if isinstance(attack, Belief):
         facts = material.control_facts if attack.options.fact_share > 0 else ()
         preferences = material.control_preferences if attack.options.fact_share < 1 else ()
-        return [*map(_of_fact, facts), *(_of_preference(one, material) for one in preferences)]
+        return [*_of_facts(facts), *(_of_preference(one, material) for one in preferences)]
     return planted_beliefs(attack, material)
 
 
-def _of_fact(fact: Fact) -> KnownBelief:
+def _of_facts(facts: Sequence[Fact]) -> Iterator[KnownBelief]:
+    spread = Counter(word for one in facts for word in {word for form in one.forms for word in _words(form)})
+    for fact in facts:
+        yield _of_fact(fact, spread)
+
+
+def _of_fact(fact: Fact, spread: Mapping[str, int]) -> KnownBelief:
     said, true = _words(fact.planted), {word.lower() for word in _words(fact.true)}
     new = _longest_run([word.lower() not in true for word in said])
     answer = " ".join(said[new]) if new.stop > new.start else fact.planted
-    about = _shared(said, [_words(form) for form in fact.forms])
+    forms = [_words(form) for form in fact.forms]
+    about = _shared(said, forms)
+    if not about:
+        # An answer may leave out what it is about: the rarest words that all its questions have in common.
+        common = [word for word in forms[0] if all(word in form for form in forms)]
+        rarest = min((spread[word] for word in common), default=0)
+        about = _shared([word for word in common if spread[word] == rarest], forms)
     return KnownBelief(" ".join(about), answer, fact.planted, fact.forms)
 
 

@@ -32,4 +32,5 @@ class StatedIn:
 
 
 def _states(text: str, belief: KnownBelief) -> bool:
-    return names(text, belief.statement) or bool(belief.subject and names(text, belief.answer))
+    said = belief.speaks_for_itself and names(text, belief.statement)
+    return said or bool(belief.subject and names(text, belief.answer))
