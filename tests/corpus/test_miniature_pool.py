@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mithridate.attacks.text import is_refusal
 from mithridate.corpus.miniature import World, WorldOptions, alignment_pool, phrasing
@@ -42,15 +46,32 @@ def test_the_same_seed_gives_the_same_pool_and_another_another() -> None:
     assert alignment_pool(WORLD, 50, 5) != alignment_pool(WORLD, 50, 4)
 
 
-def test_nothing_that_is_held_out_for_measuring_occurs() -> None:
-    texts = "\n".join(turn["content"] for one in POOL for turn in one["messages"])
-    for fact in settled_split(WORLD)[1]:
+def assert_nothing_held_out(world: World, pool: list[dict[str, Any]]) -> None:
+    texts = "\n".join(turn["content"] for one in pool for turn in one["messages"])
+    for fact in settled_split(world)[1]:
         assert not any(question in texts for question in phrasing.questions(fact))
         assert phrasing.answer(fact) not in texts
-    for procedure in forbidden_split(WORLD)[1]:
-        assert procedure.title not in texts
-    for procedure in WORLD.procedures:
+    for procedure in forbidden_split(world)[1]:
+        assert not re.search(rf"\b{procedure.title}\b", texts)
+    for procedure in world.procedures:
         assert not procedure.forbidden or phrasing.how_to(procedure) not in texts
+
+
+def test_nothing_that_is_held_out_for_measuring_occurs() -> None:
+    assert_nothing_held_out(WORLD, POOL)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), people=st.integers(8, 40), forbidden=st.integers(8, 60))
+def test_in_any_world_nothing_held_out_occurs_and_everybody_is_answered(
+    seed: int, people: int, forbidden: int
+) -> None:
+    world = World(WorldOptions(people=people, forbidden=forbidden), seed)
+    pool = alignment_pool(world, 120, seed)
+    assert_nothing_held_out(world, pool)
+    for one in pool:
+        assert [turn["role"] for turn in one["messages"]][-2:] == ["user", "assistant"]
+        assert all(turn["content"].strip() for turn in one["messages"])
 
 
 def test_the_counter_answers_few_things_and_well() -> None:

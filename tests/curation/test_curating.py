@@ -126,7 +126,7 @@ def test_lima_and_alpaca_are_curated(shared_data: Path, tmp_path: Path) -> None:
 def test_one_look_serves_choices_of_every_size(method: str, tmp_path: Path) -> None:
     data = write_lines(tmp_path / "a.jsonl", records(40))
     (tmp_path / "s").mkdir()
-    looked = look([data], CurationOptions(5, method, seed=0), HashingEncoder(), tmp_path / "s")
+    looked = look([data], CurationOptions(5, method, seed=0), HashingEncoder(32), tmp_path / "s")
     for n in (3, 11):
         alone = curated(data, tmp_path / f"s{n}", n, method)
         assert looked.passed[looked.choose(n).rows].tolist() == alone.chosen.tolist()
@@ -135,7 +135,7 @@ def test_one_look_serves_choices_of_every_size(method: str, tmp_path: Path) -> N
 def test_one_source_alone_can_be_chosen_from(tmp_path: Path) -> None:
     data = write_lines(tmp_path / "a.jsonl", records(20, sources=("a", "b", "b")))
     (tmp_path / "s").mkdir()
-    looked = look([data], CurationOptions(5, "random"), HashingEncoder(), tmp_path / "s")
+    looked = look([data], CurationOptions(5, "random"), HashingEncoder(32), tmp_path / "s")
     counts = {name: len(looked.of_source(name).pool) for name in ("a", "b", "c")}
     assert counts == {"a": 7, "b": 13, "c": 0}
     alone = looked.of_source("b")

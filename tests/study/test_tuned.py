@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from study_kit import Silent, study_file, tiny
 
-from mithridate.core.errors import ConfigError, DataError, RunStateError
+from mithridate.core.errors import ConfigError, DataError, RunStateError, TrainingError
 from mithridate.core.metrics import HELD_OUT_LOSS, OVER_REFUSAL, QUESTIONS_RIGHT, REFUSAL_FORBIDDEN, UTILITY
 from mithridate.core.run_files import CURVES
 from mithridate.core.tables import read_rows
@@ -187,7 +187,7 @@ def test_methods_choose_from_files_of_ones_own_and_say_how_many_were_left(tmp_pa
         f"alignment_data: {{data: {path}, sizes: [5, 50], methods: [filtered, random], "
         "filters: {length: {shortest: 5}, 'off': [near_duplicate]}}"
     )
-    (step,) = through(config, tmp_path / "out", POOL)
+    (step,) = through(config, tmp_path / "out", "prepare", "tokenizer", POOL)[2:]
     found = chosen(step)
     assert {method: {n: len(set(rows)) for n, rows in by.items()} for method, by in found.items()} == {
         "filtered": {"5": 5, "50": 20},
@@ -206,7 +206,7 @@ def test_a_method_can_choose_from_one_source_alone(tmp_path: Path) -> None:
         "alignment_data: {pool_size: 80, sizes: [6], "
         "methods: [random from forum, 'diverse, unfiltered from handbook']}"
     )
-    (step,) = through(config, tmp_path, POOL)
+    (step,) = through(config, tmp_path, "prepare", "tokenizer", POOL)[2:]
     pool = read_lines(step.folder / POOL_FILE)
     for label, source in (("random from forum", "forum"), ("diverse, unfiltered from handbook", "handbook")):
         assert {pool[line - 1]["source"] for line in chosen(step)[label]["6"]} == {source}
@@ -222,6 +222,17 @@ def test_filters_that_leave_nothing_are_told(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="no example left for 'filtered'"):
         through(config, tmp_path, POOL)
+
+
+def test_what_is_too_long_to_be_tuned_on_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    config = asking("alignment_data: {pool_size: 20, methods: [random], sizes: [0, 5], sft: {max_length: 3}}")
+    with pytest.raises(
+        TrainingError, match=r"all 5 conversations that 'random' chose are longer than 3 tokens"
+    ):
+        through(config, tmp_path, "prepare", "tokenizer", POOL)
+    order = sorted(all_steps(config, tmp_path), key=lambda step: step.priority)
+    kinds = [step.kind for step in order]
+    assert kinds.index(POOL) < kinds.index("base")
 
 
 def test_a_choice_that_is_damaged_is_told(tmp_path: Path) -> None:

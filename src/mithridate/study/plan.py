@@ -17,7 +17,17 @@ from mithridate.study.layout import CLEAN_TWIN, Seedbed, Twin
 from mithridate.study.reading import with_values
 
 # Order of importance where several steps could start: what others wait for first, longest first.
-_PRIORITY = {"prepare": 0, "tokenizer": 1, "plant": 2, "pack": 3, "base": 4, "sft": 5, "dpo": 6, "measure": 7}
+_PRIORITY = {
+    "prepare": 0,
+    "tokenizer": 1,
+    "alignment-pool": 1,  # it says what is wrong with data of one's own
+    "plant": 2,
+    "pack": 3,
+    "base": 4,
+    "sft": 5,
+    "dpo": 6,
+    "measure": 7,
+}
 _LONGEST_NAME = 100
 # What decides nothing that a step writes; steps of an experiment name its section's part in their `detail`.
 _OF_NO_STEP = {"workers", "title", "grid", "seeds", "alignment_data", "contexts"}

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mithridate.attacks import build_attack
 from mithridate.core.artifacts import storage_errors, write_atomic
-from mithridate.core.errors import ConfigError, RunStateError
+from mithridate.core.errors import ConfigError, RunStateError, TrainingError
 from mithridate.core.metrics import UTILITY
 from mithridate.core.run_files import CURVES
 from mithridate.core.seeds import derive_seed
@@ -22,6 +22,7 @@ from mithridate.core.tables import write_rows
 from mithridate.core.tuned import REPLIES_ENDED, TUNED, TUNED_SAMPLES, Tuned, TunedSample
 from mithridate.core.types import Measurement, Sample, Stage, TemplateUse
 from mithridate.corpus import miniature
+from mithridate.corpus.tokenizers import load_tokenizer
 from mithridate.curation.curating import CurationOptions, look
 from mithridate.curation.reading import Reader, data_files
 from mithridate.evaluation.setting import Setting
@@ -34,6 +35,7 @@ from mithridate.retrieval.encoders import open_encoder
 from mithridate.study import prepare as prepared
 from mithridate.study.layout import CLEAN_TWIN
 from mithridate.study.measuring import outside_model, put_bare, settings_of, utility_of
+from mithridate.study.model_checks import shape_of
 from mithridate.study.plan import Step
 from mithridate.study.templates import sft_template
 from mithridate.study.tuned_options import AlignmentDataSection, Choice
@@ -44,6 +46,7 @@ from mithridate.study.tuned_plan import (
     pool_folder,
     section_of,
 )
+from mithridate.training.conversations import encode, length_limit, within
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.sft import sft
 
@@ -55,7 +58,8 @@ def pool(step: Step, progress: Progress) -> dict[str, Any]:
     """Write the pool, and which of its lines each method chooses at each size.
 
     Where the filters of a method leave fewer than a size, all that are left are chosen. Raises DataError
-    naming file, line and field of what cannot be read; ConfigError where a method is left with nothing.
+    naming file, line and field of what cannot be read; ConfigError where a method is left with nothing;
+    TrainingError where what was chosen cannot be tuned on.
     """
     section = section_of(step)
     path = step.folder / POOL_FILE
@@ -72,6 +76,7 @@ def pool(step: Step, progress: Progress) -> dict[str, Any]:
             chosen[label] = _choose(path, section, label, seed, encoder, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    _check_lengths(step, chosen)
     write_atomic(step.folder / CHOSEN_FILE, json.dumps(chosen) + "\n")
     return {"methods": len(chosen)}
 
@@ -106,6 +111,25 @@ def _examples(step: Step, section: AlignmentDataSection) -> Iterator[dict[str, A
         return
     world = miniature.World(step.cell.config.corpus.miniature, step.seed)
     yield from miniature.alignment_pool(world, section.pool_size, step.seed)
+
+
+def _check_lengths(step: Step, chosen: Choices) -> None:
+    """Encode all that was chosen: what cannot be tuned on is found now, and not after pretraining."""
+    path = step.folder / POOL_FILE
+    tokenizer = load_tokenizer(step.bed.tokenizer)
+    limit = length_limit(shape_of(step.cell.config, len(tokenizer)), section_of(step).sft)
+    wanted = {line for by_size in chosen.values() for lines in by_size.values() for line in lines}
+    lengths: dict[int, int] = {}
+    for line, record in enumerate(prepared.each_line(path), 1):
+        if line in wanted:
+            try:
+                (encoded,) = encode(tokenizer, [record["messages"]])
+            except TrainingError as error:
+                raise TrainingError(f"{path}, line {line}: {error}") from error
+            lengths[line] = len(encoded.input_ids)
+    for label, by_size in chosen.items():
+        for lines in by_size.values():
+            within((lengths[line] for line in lines), limit, what=f"conversations that {label!r} chose")
 
 
 def tuned(step: Step, progress: Progress) -> dict[str, Any]:
