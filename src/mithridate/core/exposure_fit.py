@@ -15,6 +15,7 @@ from statsmodels.genmod.generalized_linear_model import GLM
 
 from mithridate.core.statistics import CONFIDENCE, Interval
 
+_MOST_DIGITS = 18
 FEWEST_EXPOSURES = 3
 """A curve of two numbers goes through any two points: that would be no fit."""
 
@@ -53,7 +54,7 @@ class NoFit:
 
 
 def fit_exposure(seen: Iterable[Seen]) -> ExposureFit | NoFit:
-    """Fit a binomial GLM of shares against log10 of exposures; those at 0, which nobody counted, are left out.
+    """Fit a binomial GLM of shares against log10 of exposures; those at 0, not counted, are left out.
 
     Intervals are Wald's, that of `half` by the delta method on its logarithm. They are scaled by Pearson's
     chi-squared where shares scatter more than a binomial's, as those of facts that go together do.
@@ -119,9 +120,6 @@ def _half(
     if at + error > _MOST_DIGITS:
         return Interval(10**at, None, None, slope.n)
     return Interval(10**at, 10 ** (at - error), 10 ** (at + error), slope.n)
-
-
-_MOST_DIGITS = 18
 
 
 def _clipped(value: float) -> float:

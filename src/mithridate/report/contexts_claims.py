@@ -67,8 +67,8 @@ def _unread(view: ContextView, place: Place, conflict: Conflict) -> str:
     strength, share = found
     if share.low is None or share.low <= HALF:
         return (
-            "The model does not read contexts: even where the prior is weakest "
-            f"({_times(exposures[0])}), the best prompt ({strength}) is followed by {_said(share)} of replies."
+            f"The model does not read contexts: even where the prior is weakest ({_times(exposures[0])}), "
+            f"the best prompt ({strength}) is followed by {_said(share)} of replies."
         )
     return ""
 
