@@ -121,6 +121,6 @@ def bridge_rows(seeds: Sequence[int] = (0,), dose_of_clean: str = "") -> list[Br
                             seed=seed,
                             dose="learning" if weights is Holds.POISONED else dose_of_clean,
                             model="learning" if weights is Holds.POISONED else "clean",
-                        )  # fmt: skip
+                        )
                     )
     return rows

@@ -1,4 +1,4 @@
-"""The section on beliefs where retrieval meets them: weights, documents and the guard, each right or poisoned."""
+"""The section on beliefs that retrieval meets: weights, documents and guard, each one way or the other."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def bridge_section(rows: Sequence[Bridged]) -> Section | None:
     """The section of a run's report; None where nothing was retrieved."""
     if not rows:
         return None
-    places = list(dict.fromkeys(map(_place, rows)))
+    # Clean twins answer for every dose, and may have none of their own.
+    doses = any(row.dose for row in rows)
+    places = list(dict.fromkeys(_place(row) for row in rows if row.dose or not doses))
     return Section(
         anchor="bridge",
         title="When retrieval meets a belief",
@@ -56,13 +58,10 @@ def bridge_section(rows: Sequence[Bridged]) -> Section | None:
 
 
 def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
-    here = [row for row in rows if _place(row) == place]
+    here = [row for row in rows if _place(row)._replace(dose=row.dose or place.dose) == place]
     guards = sorted({row.guard for row in here}, key=lambda guard: (guard != "", guard))
-    columns = [
-        f"{one_line(guard, 30) or _PLAIN}: {what}"
-        for guard in guards
-        for what in ("planted", "true", "reached")
-    ]
+    shares = ("planted", "true", "reached")
+    columns = [f"{one_line(guard, 30) or _PLAIN}: {what}" for guard in guards for what in shares]
     groups = tuple(
         Group(
             f"Weights {weights}",
@@ -100,7 +99,6 @@ def _entry(found: Estimate) -> Entry:
 
 
 def _place(row: Bridged) -> _Place:
-    # The clean twin answers for every dose: what tells doses apart is written in its rows as well.
     return _Place(row.cell, row.dose, row.stage, row.intervention)
 
 

@@ -32,11 +32,11 @@ COLUMNS: tuple[tuple[str, ContextMetric, Wording], ...] = (
 """Heads of a table of figures: what is said in the asked wording and in others, and the papers' scores."""
 _CURVE_POINTS = 40
 _EXPLAINED = (
-    "Prompts state something else than what the model has learnt, in the fact's own sentence (substituted) or in "
-    "a passage that fits (coherent). Figures are over facts that the model answers right without a context. "
-    "M_R is the memorization ratio, replies with the weights' answer among those with either; efficacy and "
-    "paraphrase are the shares of prompts after which the context's answer is the likelier one; pairs are facts "
-    "answered from the context where that is asked for and from the weights where that is."
+    "Prompts state something else than what the model has learnt, in the fact's own sentence (substituted) "
+    "or in a passage that fits (coherent). Figures are over facts that the model answers right without a "
+    "context. M_R is the memorization ratio, replies with the weights' answer among those with either. "
+    "Efficacy and paraphrase are the shares of prompts after which the context's answer is the likelier one. "
+    "Pairs are facts answered from the context where that is asked for and from the weights where that is."
 )
 
 
@@ -83,7 +83,7 @@ def _drawn(
         found = [
             (exposure, share)
             for exposure in exposures
-            if (share := _share(view, place, Case(exposure, conflict, strength), metric))
+            if (share := view.figure(place, Case(exposure, conflict, strength), metric))
         ]
         said = [f"{exposure:,} times: {percent(share.value)}" for exposure, share in found]
         fitted = metric is ContextMetric.SUBSTITUTE and _add_curve(
@@ -142,7 +142,7 @@ def _tables(view: ContextView, lines: Sequence[Line]) -> Iterator[Table]:
 
 
 def by_prompt(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:
-    """What is said at each strength; a group for each number of exposures, the strongest prior first."""
+    """What is said at each strength, where the prior is strongest; of all facts, where nobody counted."""
     groups = tuple(
         Group(
             f"Stated {exposure:,} times" if exposure else "All facts",
@@ -181,13 +181,7 @@ def _entries(
 ) -> Iterator[Entry]:
     for _, metric, wording in COLUMNS:
         case = Case(exposure, conflict, strength, wording)
-        yield entry(_share(view, place, case, metric, means))
-
-
-def _share(
-    view: ContextView, place: Place, case: Case, metric: ContextMetric, means: Means = AS_IT_IS
-) -> Estimate | None:
-    return view.figure(place, case, metric, means)
+        yield entry(view.figure(place, case, metric, means))
 
 
 def entry(found: Estimate | None) -> Entry:
@@ -208,7 +202,7 @@ def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflic
             Row(
                 line,
                 tuple(
-                    entry(_share(view, place, Case(exposure, conflict, strength), metric))
+                    entry(view.figure(place, Case(exposure, conflict, strength), metric))
                     for exposure in exposures
                 ),
             )
