@@ -48,6 +48,7 @@ def write_context_page(folder: Path) -> Path:
     page = fill_page(
         "context.html.j2",
         "report.css",
+        "locating.css",
         experiment=section,
         examples=[_example(sample) for sample in view.examples(EXAMPLES)],
         samples_file=CONTEXT_SAMPLES,

@@ -55,7 +55,7 @@ def contexts_section(view: ContextView) -> Section | None:
         charts=tuple(_charts(view, lines)),
         tables=tuple(tables),
         legend=lines,
-        open_tables=min(len(tables), len(view.conflicts) * len(view.places)),
+        open_tables=min(len(tables), 2 * len(view.conflicts) * len(view.places)),
         whose="Prompt",
     )
 
@@ -181,7 +181,11 @@ def _entries(
 ) -> Iterator[Entry]:
     for _, metric, wording in COLUMNS:
         case = Case(exposure, conflict, strength, wording)
-        yield entry(view.figure(place, case, metric, means))
+        found = view.figure(place, case, metric, means)
+        if found is None and metric is ContextMetric.PAIR_ACCURACY:
+            # Asked for both ways as it is, it may not have been asked in other words.
+            found = view.figure(place, case._replace(wording=Wording.ASKED), metric, means)
+        yield entry(found)
 
 
 def entry(found: Estimate | None) -> Entry:
