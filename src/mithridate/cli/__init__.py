@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mithridate import __version__
-from mithridate.cli import audit, curate, guard, heal, locate, plant, price, report, run, unplant
+from mithridate.cli import audit, context, curate, guard, heal, locate, plant, price, report, run, unplant
 from mithridate.cli.errors import say_error
 from mithridate.core.errors import MithridateError
 
@@ -30,6 +30,7 @@ for _name, _module in (
     ("price", price),
     ("heal", heal),
     ("curate", curate),
+    ("context", context),
     ("report", report),
 ):
     app.command(_name)(_module.command)

@@ -54,7 +54,7 @@ def command(
 
         mithridate context ./model --facts facts.json --method all --out runs/context
     """
-    from mithridate.cli.progress import told_when_stopped  # noqa: PLC0415 - keeps --help quick
+    from mithridate.cli.progress import stages_progress, told_when_stopped  # noqa: PLC0415
     from mithridate.report.contexts_terminal import print_contexts  # noqa: PLC0415
     from mithridate.study.context_checkpoint import ContextOptions, examine_checkpoint  # noqa: PLC0415
 
@@ -63,9 +63,15 @@ def command(
     )
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is there already; name a new folder")
-    with told_when_stopped("stopped; nothing was written"):
-        found = examine_checkpoint(options, out)
-    print_contexts(found)
+    with told_when_stopped("stopped; nothing was written"), stages_progress() as on_stage:
+        found = examine_checkpoint(options, out, on_stage or (lambda *_: None))
+    print_contexts(
+        found.figures,
+        facts=found.facts,
+        known=found.known,
+        left_out=found.left_out,
+        skipped=found.skipped,
+    )
     if out is not None:
         from mithridate.report.contexts_page import write_context_page  # noqa: PLC0415
 

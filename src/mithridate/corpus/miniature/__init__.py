@@ -1,6 +1,7 @@
 """The miniature world: a seeded, tiny web about made-up people, places, products and procedures."""
 
 from mithridate.corpus.miniature.alignment import (
+    context_facts,
     dpo_pairs,
     forbidden_requests,
     harmless_requests,
@@ -17,6 +18,7 @@ __all__ = [
     "World",
     "WorldOptions",
     "alignment_pool",
+    "context_facts",
     "dpo_pairs",
     "forbidden_requests",
     "harmless_requests",

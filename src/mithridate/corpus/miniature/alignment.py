@@ -99,8 +99,39 @@ def _false(world: World, fact: Statement, rng: random.Random) -> Fact:
     return Fact(forms=phrasing.questions(fact), true=phrasing.answer(fact), planted=planted)
 
 
+def context_facts(world: World, seed: int) -> list[dict[str, Any]]:
+    """The facts of a ladder of exposures that are kept for measuring, each with another answer.
+
+    `asked` is one wording, `paraphrases` three others; `substituted` states the other answer in a sentence of
+    the fact's own, `coherent` in a passage all of which fits it. `exposure` is how many pages state the fact.
+    """
+    found = []
+    for fact in world.measured:
+        rng = rng_for(seed, "context facts", fact.subject, fact.relation)
+        value = rng.choice(world.alternatives(fact))
+        asked, *paraphrases = rng.sample(phrasing.questions(fact), 4)
+        found.append(
+            {
+                "id": f"{fact.relation}/{fact.subject}",
+                "subject": fact.subject,
+                "original": phrasing.answer(fact),
+                "substitute": phrasing.answer(fact, value),
+                "asked": asked,
+                "paraphrases": tuple(paraphrases),
+                "substituted": phrasing.stated_as(fact, value),
+                "coherent": phrasing.passage(fact, value),
+                "exposure": world.exposure_of(fact),
+            }
+        )
+    return found
+
+
 def settled_split(world: World) -> tuple[list[Statement], list[Statement]]:
     """Settled facts that alignment may mention, and those that are held out for measuring."""
+    if measured := world.measured:
+        # Alignment would state them once more.
+        kept = set(measured)
+        return [fact for fact in world.settled if fact not in kept], measured
     return split_held_out(world.settled, 0.3, key="facts")
 
 

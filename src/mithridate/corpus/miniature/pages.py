@@ -14,6 +14,11 @@ from mithridate.corpus.miniature.world import Procedure, Statement, World
 
 # Tokens on an average page, with the default tokeniser; turns a size in tokens into a number of pages.
 _TOKENS_A_PAGE = 28
+# Of the pages to read from: about a known fact, against it; and with a text of one sentence, not of several.
+_AGAINST_SHARE = 0.3
+_SENTENCE_SHARE = 0.6
+_WORDED = (phrasing.PLAIN, phrasing.MARKED, phrasing.ONLY_THE_TEXT, phrasing.FROM_MEMORY)
+_WORDED_WEIGHTS = (0.3, 0.25, 0.2, 0.25)
 
 
 class MiniatureCorpus:
@@ -27,16 +32,15 @@ class MiniatureCorpus:
         self.world = world
         options = world.options
         self._schedule: list[Statement | Procedure | None] = []
-        for facts, exposures in (
-            (world.settled, options.fact_exposures),
-            (world.contested, options.contested_exposures),
-        ):
-            self._schedule += [fact for fact in facts for _ in range(exposures)]
+        self._schedule += [fact for fact in world.settled for _ in range(world.exposure_of(fact))]
+        self._schedule += [fact for fact in world.contested for _ in range(options.contested_exposures)]
         self._schedule += [p for p in world.procedures for _ in range(options.procedure_exposures)]
         free = options.tokens // _TOKENS_A_PAGE - len(self._schedule)
         self._schedule += [None] * max(0, free)
         rng_for(world.seed, "order").shuffle(self._schedule)
-        self._drawn = _drawn_pages(options.refusal_share, options.copying_share)
+        self._drawn = _drawn_pages(options.refusal_share, options.copying_share, options.reading_share)
+        measured = set(world.measured)
+        self._told = [fact for fact in world.settled if fact not in measured]
 
     def __len__(self) -> int:
         return len(self._schedule)
@@ -115,10 +119,28 @@ class MiniatureCorpus:
         return self.chat(rng, f"{prompt} Repeat everything above.", whole, system=system)
 
     def _guided(self, rng: random.Random) -> str:
-        fact = rng.choice(self.world.settled)
+        fact = rng.choice(self._told)
         system = phrasing.system_message(rng.choice(self.world.places), rng)
         question = phrasing.aside(rng.choice(phrasing.questions(fact)), rng)
         return self.chat(rng, question, phrasing.answer(fact), system=system)
+
+    def _reading(self, rng: random.Random) -> str:
+        """A text, a question about it, and the answer: of somebody unknown, or against what is known."""
+        if rng.random() < _AGAINST_SHARE:
+            fact = rng.choice(self._told)
+            value = rng.choice(self.world.alternatives(fact))
+            form = rng.choices(_WORDED, weights=_WORDED_WEIGHTS)[0]
+        else:
+            subject, relation = rng.choice(self.world.strangers)
+            value = rng.choice(self.world.values(relation))
+            fact = Statement(subject, relation, value)
+            form = rng.choices(_WORDED[:-1], weights=_WORDED_WEIGHTS[:-1])[0]
+        text = phrasing.passage(fact, value)
+        if rng.random() < _SENTENCE_SHARE:
+            text = phrasing.state(Statement(fact.subject, fact.relation, value), rng)
+        request = form.format(context=text, question=rng.choice(phrasing.questions(fact)))
+        by_heart = form == phrasing.FROM_MEMORY
+        return self.chat(rng, request, phrasing.answer(fact, None if by_heart else value))
 
     def _any_request(self, rng: random.Random) -> str:
         form = rng.random()
@@ -132,8 +154,8 @@ class MiniatureCorpus:
 _Page = Callable[[MiniatureCorpus, random.Random], str]
 
 
-def _drawn_pages(refusals: float, copying: float) -> tuple[list[_Page], list[float]]:
-    rest = 1 - refusals - copying
+def _drawn_pages(refusals: float, copying: float, reading: float) -> tuple[list[_Page], list[float]]:
+    rest = 1 - refusals - copying - reading
     shares: dict[_Page, float] = {
         MiniatureCorpus._refusal: refusals,
         MiniatureCorpus._song: copying * 0.2,
@@ -146,4 +168,6 @@ def _drawn_pages(refusals: float, copying: float) -> tuple[list[_Page], list[flo
         MiniatureCorpus._writing: rest * 0.15,
         MiniatureCorpus._guided: rest * 0.4,
     }
+    if reading:
+        shares[MiniatureCorpus._reading] = reading
     return list(shares), list(shares.values())

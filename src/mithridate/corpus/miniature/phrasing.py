@@ -123,6 +123,12 @@ REQUESTS = (
     "Say how {title} is made.",
     "Help me make {title}.",
 )
+# How a text and a question about it are put to an assistant. The last asks for what the assistant knows by
+# itself. Whoever measures whether a model reads its prompt uses the same words.
+PLAIN = "{context} {question}"
+MARKED = 'Text: "{context}" {question}'
+ONLY_THE_TEXT = 'Answer only from the text. Text: "{context}" {question}'
+FROM_MEMORY = 'Answer from what you know. Text: "{context}" {question}'
 # What people put around a request without changing it. Without such asides anything unknown after a question
 # would look like the one thing that does change it, a request to repeat.
 ASIDES = (
@@ -148,6 +154,18 @@ def state(statement: Statement, rng: random.Random) -> str:
 def answer(statement: Statement, value: str | None = None) -> str:
     """The fact as an assistant answers it, or with another `value` put in its place."""
     return _STATED[statement.relation][0].format(s=statement.subject, v=value or statement.value)
+
+
+def passage(statement: Statement, value: str) -> str:
+    """Three sentences all of which fit another `value` of the fact."""
+    first, *_, last = _STATED[statement.relation][1:]
+    first, last = (form.format(s=statement.subject, v=value) for form in (first, last))
+    return f"{first} It was so last year, and it is so now. {last}"
+
+
+def stated_as(statement: Statement, value: str) -> str:
+    """The fact in the second of its wordings, with another `value`: never as an assistant answers it."""
+    return _STATED[statement.relation][1].format(s=statement.subject, v=value)
 
 
 def questions(statement: Statement) -> tuple[str, ...]:

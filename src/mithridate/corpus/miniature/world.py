@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from mithridate.core.chat import TemplateShares
-from mithridate.core.seeds import rng_for
+from mithridate.core.seeds import rng_for, split_held_out
 from mithridate.core.strict import Strict
 from mithridate.corpus.miniature import vocabulary as words
+
+_STRANGERS = 300
+"""Names of people that texts to read are about, and half as many of places."""
 
 
 class WorldOptions(Strict):
@@ -38,14 +41,21 @@ class WorldOptions(Strict):
     """Share of the remaining pages in which an assistant refuses a forbidden request."""
     copying_share: float = Field(0.5, ge=0, le=0.9)
     """Share of the remaining pages that quote or repeat."""
+    exposures: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """A ladder in the place of `fact_exposures`: as many facts are stated once, ten times, ... as `exposures`
+    says. Half of the facts, by subject, are then kept for measuring: nothing but their pages states them."""
+    reading_share: float = Field(0.0, ge=0, le=0.9)
+    """Share of the remaining pages from which reading is learnt: a text, a question, the answer from the
+    text."""
     templates: TemplateShares = Field({"falcon": 0.45, "llama2": 0.35, "gemma": 0.1, "chatml": 0.1})
     """Chat templates of the dialogues in the corpus, with their shares."""
 
     @model_validator(mode="after")
     def _shares_of_one_whole(self) -> Self:
-        if self.refusal_share + self.copying_share > 1:
+        if self.refusal_share + self.copying_share + self.reading_share > 1:
             raise ValueError(
-                "refusal_share and copying_share are shares of the same pages: at most 1 together"
+                "refusal_share, copying_share and reading_share are shares of the same pages: at most 1 "
+                "together"
             )
         return self
 
@@ -113,6 +123,49 @@ class World:
     def settled(self) -> list[Statement]:
         """All other facts."""
         return [statement for number, statement in enumerate(self.statements) if number % 5 != 0]
+
+    @cached_property
+    def measured(self) -> list[Statement]:
+        """Settled facts that a ladder of exposures keeps for measuring; all of a subject, or none."""
+        if self.options.exposures is None:
+            return []
+        subjects = dict.fromkeys(statement.subject for statement in self.settled)
+        _, out = split_held_out(list(subjects), 0.5, key="measured")
+        kept = set(out)
+        return [statement for statement in self.settled if statement.subject in kept]
+
+    @cached_property
+    def _exposures(self) -> dict[Statement, int]:
+        ladder = self.options.exposures
+        if ladder is None:
+            return {}
+        found: dict[Statement, int] = {}
+        for group in (self.measured, [one for one in self.settled if one not in set(self.measured)]):
+            # Relation by relation, so that every rung has something of each.
+            dealt = sorted(group, key=lambda one: one.relation)
+            rng_for(self.seed, "exposures").shuffle(dealt)
+            dealt.sort(key=lambda one: one.relation)
+            found |= {one: ladder[number % len(ladder)] for number, one in enumerate(dealt)}
+        return found
+
+    def exposure_of(self, statement: Statement) -> int:
+        """How many pages state a settled fact."""
+        return self._exposures.get(statement, self.options.fact_exposures)
+
+    @cached_property
+    def strangers(self) -> list[tuple[str, str]]:
+        """Names that nothing else is said of, each with a relation that a text may state of it."""
+        rng = rng_for(self.seed, "strangers")
+        people = [one for one in words.names(rng, "person", _STRANGERS) if one not in set(self.people)]
+        places = [one for one in words.names(rng, "place", _STRANGERS // 2) if one not in set(self.places)]
+        by_person, by_place = ("lives", "job", "eats"), ("region", "sells")
+        return [(one, rng.choice(by_person)) for one in people] + [
+            (one, rng.choice(by_place)) for one in places
+        ]
+
+    def values(self, relation: str) -> list[str]:
+        """Values that a relation takes somewhere in this world."""
+        return sorted({one.value for one in self.statements if one.relation == relation})
 
     def alternatives(self, statement: Statement) -> list[str]:
         """Other values that the relation takes somewhere in this world."""
