@@ -100,7 +100,7 @@ def test_an_excess_is_of_twins_tuned_alike(poisoned: list[float], clean: float) 
     ]
     found = excess(TunedView(tuple(rows)), POISONED, "diverse", 100, "belief")
     assert found is not None
-    assert found.value == pytest.approx(sum(poisoned) / 3 - clean)
+    assert found.value == pytest.approx(sum(poisoned) / 3 - clean, abs=1e-8)
 
 
 def test_two_seeds_decide_nothing_of_poison_either() -> None:
@@ -140,7 +140,7 @@ def test_quality_and_diversity_are_told_apart_and_steps_are_told_of() -> None:
     assert section is not None
     square = next(table for table in section.tables if table.caption.startswith("Quality above random"))
     (row,) = square.groups[0].rows
-    assert row.arm.label == "diverse: quality and diversity" and row.entries[0].text == "+5.0"
+    assert row.arm.label == "diverse: quality and diversity" and row.entries[0].text == "5.0"
     assert any("more steps of the optimiser" in said for said in section.words)
     steps = next(table for table in section.tables if table.caption.startswith("Steps"))
     assert [entry.text for entry in steps.groups[0].rows[0].entries] == ["0", "6", "62", "625"]

@@ -116,7 +116,7 @@ def _apart(view: TunedView, lines: Sequence[Line]) -> Table | None:
             if above is not None and method != AT_RANDOM:
                 asks = _SQUARE.get(method, "")
                 shown = Line(line.label + (f": {asks}" if asks else ""), line.index)
-                points = f"{100 * above.value:+.1f}".replace("-", "−")
+                points = f"{100 * above.value:.1f}".replace("-0.0", "0.0").replace("-", "−")
                 rows.append(Row(shown, (Entry(points, span(above.low, above.high), f"{above.n} seeds"),)))
         if rows:
             groups.append(Group(_place(place), tuple(rows)))
