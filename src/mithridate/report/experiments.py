@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mithridate.report.bridge_section import bridge_section
+from mithridate.report.contexts import ContextView
+from mithridate.report.contexts_section import contexts_section
 from mithridate.report.run import RunData
 from mithridate.report.scattered_section import scattered_section
 from mithridate.report.scrubbed import ScrubbedView
@@ -17,5 +20,7 @@ def experiment_sections(run: RunData) -> list[Section]:
         tuned_section(TunedView(run.tuned)),
         scattered_section(run),
         scrubbed_section(ScrubbedView(run.scrubbed)),
+        contexts_section(ContextView(run.contexts, run.context_samples)),
+        bridge_section(run.bridged),
     ]
     return [section for section in found if section is not None]

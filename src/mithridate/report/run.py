@@ -11,6 +11,14 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
+from mithridate.core.contexts import (
+    BRIDGE,
+    CONTEXT_SAMPLES,
+    CONTEXTS,
+    Bridged,
+    ContextSample,
+    Contextual,
+)
 from mithridate.core.errors import ConfigError, DataError, RunStateError, shown
 from mithridate.core.located import LOCALIZATION, Located
 from mithridate.core.metrics import UTILITY
@@ -81,6 +89,9 @@ class RunData:
     proxies: tuple[ProxyRow, ...] = ()
     tuned: tuple[Tuned, ...] = ()
     scrubbed: tuple[Scrubbed, ...] = ()
+    contexts: tuple[Contextual, ...] = ()
+    context_samples: tuple[ContextSample, ...] = ()
+    bridged: tuple[Bridged, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> RunData:
@@ -108,6 +119,9 @@ class RunData:
             proxies=tuple(read_proxies(folder)),
             tuned=tuple(read_optional(folder / TUNED, Tuned)),
             scrubbed=tuple(read_optional(folder / SCRUBBED, Scrubbed)),
+            contexts=tuple(read_optional(folder / CONTEXTS, Contextual)),
+            context_samples=tuple(read_optional(folder / CONTEXT_SAMPLES, ContextSample)),
+            bridged=tuple(read_optional(folder / BRIDGE, Bridged)),
         )
 
     @property

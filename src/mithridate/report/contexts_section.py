@@ -1,0 +1,268 @@
+"""The section of a report on contexts against priors: what prompts override, and what interventions do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from mithridate.core.contexts import Conflict, ContextMetric, Strength, Wording
+from mithridate.core.exposure_fit import NoFit
+from mithridate.core.statistics import Interval
+from mithridate.report.contexts import AS_IT_IS, Case, ContextView, Means, Place
+from mithridate.report.contexts_claims import context_claims
+from mithridate.report.estimates import Estimate
+from mithridate.report.figures import empty_figure, label, share_axis
+from mithridate.report.page import Chart
+from mithridate.report.sections import Line, Section, chart, seeds_in_words
+from mithridate.report.tables import Entry, Group, Row, Table
+from mithridate.report.text import number, one_line, percent, span
+
+COLUMNS: tuple[tuple[str, ContextMetric, Wording], ...] = (
+    ("context", ContextMetric.SUBSTITUTE, Wording.ASKED),
+    ("in other words", ContextMetric.SUBSTITUTE, Wording.PARAPHRASE),
+    ("weights", ContextMetric.ORIGINAL, Wording.PARAPHRASE),
+    ("M_R", ContextMetric.MEMORIZATION_RATIO, Wording.PARAPHRASE),
+    ("efficacy", ContextMetric.EFFICACY, Wording.ASKED),
+    ("paraphrase", ContextMetric.EFFICACY, Wording.PARAPHRASE),
+    ("pairs", ContextMetric.PAIR_ACCURACY, Wording.PARAPHRASE),
+)
+"""Heads of a table of figures: what is said in the asked wording and in others, and the papers' scores."""
+_CURVE_POINTS = 40
+_EXPLAINED = (
+    "Prompts state something else than what the model has learnt, in the fact's own sentence (substituted) "
+    "or in a passage that fits (coherent). Figures are over facts that the model answers right without a "
+    "context. M_R is the memorization ratio, replies with the weights' answer among those with either. "
+    "Efficacy and paraphrase are the shares of prompts after which the context's answer is the likelier one. "
+    "Pairs are facts answered from the context where that is asked for and from the weights where that is."
+)
+
+
+def contexts_section(view: ContextView) -> Section | None:
+    """The section of a run's report; None where nobody asked against the weights."""
+    if not view.rows:
+        return None
+    lines = tuple(Line(strength.value, i + 1) for i, strength in enumerate(view.strengths))
+    tables = list(_tables(view, lines))
+    return Section(
+        anchor="contexts",
+        title="Does it believe its prompt or its weights?",
+        short="Contexts",
+        words=(_EXPLAINED, f"It rests on {seeds_in_words(view.seeds)}."),
+        claims=tuple(context_claims(view)),
+        charts=tuple(_charts(view, lines)),
+        tables=tuple(tables),
+        legend=lines,
+        open_tables=min(len(tables), 2 * len(view.conflicts) * len(view.places)),
+        whose="Prompt",
+    )
+
+
+def _charts(view: ContextView, lines: Sequence[Line]) -> Iterator[Chart]:
+    for place in view.places:
+        if len(view.exposures(place)) < 2:
+            continue
+        for conflict in view.conflicts:
+            about = _about(place, conflict)
+            for metric, title in (
+                (ContextMetric.SUBSTITUTE, "Answered from the context"),
+                (ContextMetric.MEMORIZATION_RATIO, "Memorization ratio"),
+            ):
+                words = f"{title} against exposures, a line a prompt"
+                yield chart(f"{title}, {about}", words, _drawn(view, lines, place, conflict, metric))
+
+
+def _drawn(
+    view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict, metric: ContextMetric
+) -> go.Figure:
+    figure = empty_figure()
+    exposures = view.exposures(place)
+    for line, strength in zip(lines, view.strengths, strict=True):
+        found = [
+            (exposure, share)
+            for exposure in exposures
+            if (share := view.figure(place, Case(exposure, conflict, strength), metric))
+        ]
+        said = [f"{exposure:,} times: {percent(share.value)}" for exposure, share in found]
+        fitted = metric is ContextMetric.SUBSTITUTE and _add_curve(
+            figure, view, line, place, conflict, strength
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=[exposure for exposure, _ in found],
+                y=[100 * share.value for _, share in found],
+                # A curve is drawn for itself: dots joined besides would be two lines of one colour.
+                mode="markers" if fitted else "lines+markers",
+                name=label(line.label),
+                line={"color": line.colour, "dash": line.dash, "width": 1.6},
+                marker={"color": line.colour, "symbol": line.symbol, "size": 8},
+                hovertext=said,
+                hovertemplate="%{hovertext}<extra>" + label(line.label) + "</extra>",
+            )
+        )
+    share_axis(figure)
+    figure.update_xaxes(title_text="times stated in training", type="log", tickvals=exposures)
+    figure.update_xaxes(ticktext=[f"{exposure:,}" for exposure in exposures])
+    return figure
+
+
+def _add_curve(
+    figure: go.Figure, view: ContextView, line: Line, place: Place, conflict: Conflict, strength: Strength
+) -> bool:
+    fit = view.fit(place, conflict, strength)
+    if isinstance(fit, NoFit):
+        return False
+    exposures = view.exposures(place)
+    ends = math.log10(exposures[0]), math.log10(exposures[-1])
+    at = [float(10**log) for log in np.linspace(*ends, _CURVE_POINTS)]
+    figure.add_trace(
+        go.Scatter(
+            x=at,
+            y=[100 * fit.share(exposure) for exposure in at],
+            mode="lines",
+            line={"color": line.colour, "dash": line.dash, "width": 1.4},
+            hoverinfo="skip",
+        )
+    )
+    return True
+
+
+def _tables(view: ContextView, lines: Sequence[Line]) -> Iterator[Table]:
+    each = [(place, conflict) for place in view.places for conflict in view.conflicts]
+    for place, conflict in each:
+        yield by_prompt(view, lines, place, conflict)
+    for place, conflict in each:
+        yield _by_means(view, place, conflict)
+    for place, conflict in each:
+        yield _by_exposure(view, lines, place, conflict)
+        yield _fits(view, lines, place, conflict)
+    yield _known(view)
+
+
+def by_prompt(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:
+    """What is said at each strength, where the prior is strongest; of all facts, where nobody counted."""
+    groups = tuple(
+        Group(
+            f"Stated {exposure:,} times" if exposure else "All facts",
+            tuple(
+                Row(line, tuple(_entries(view, place, exposure, conflict, strength, AS_IT_IS)))
+                for line, strength in zip(lines, view.strengths, strict=True)
+            ),
+        )
+        for exposure in (view.exposures(place)[::-1] or [0])[:1]
+    )
+    return Table(f"Prompts, {_about(place, conflict)}", tuple(head for head, _, _ in COLUMNS), groups)
+
+
+def _by_means(view: ContextView, place: Place, conflict: Conflict) -> Table:
+    """Interventions at the strongest prior, each with its best prompt, and what stands in its place."""
+    exposure = (view.exposures(place) or [0])[-1]
+    rows = []
+    for index, means in enumerate((AS_IT_IS, *view.interventions(place))):
+        best = view.best(place, exposure, conflict, means=means)
+        strength = best[0] if best else Strength.PLAIN
+        rows.append(
+            Row(
+                Line(_called(means), index),
+                tuple(_entries(view, place, exposure, conflict, strength, means)),
+                strength.value,
+            )
+        )
+    told = f"stated {exposure:,} times" if exposure else "all facts"
+    groups = (Group(f"Each with its best prompt, facts {told}", tuple(rows)),) if len(rows) > 1 else ()
+    heads = tuple(head for head, _, _ in COLUMNS)
+    return Table(f"Interventions and their controls, {_about(place, conflict)}", heads, groups)
+
+
+def _entries(
+    view: ContextView, place: Place, exposure: int, conflict: Conflict, strength: Strength, means: Means
+) -> Iterator[Entry]:
+    for _, metric, wording in COLUMNS:
+        case = Case(exposure, conflict, strength, wording)
+        found = view.figure(place, case, metric, means)
+        if found is None and metric is ContextMetric.PAIR_ACCURACY:
+            # Asked for both ways as it is, it may not have been asked in other words.
+            found = view.figure(place, case._replace(wording=Wording.ASKED), metric, means)
+        yield entry(found)
+
+
+def entry(found: Estimate | None) -> Entry:
+    """A share as a table shows it."""
+    if found is None:
+        return Entry("–")
+    shown = [None if one is None else round(100 * one, 2) for one in (found.value, found.low, found.high)]
+    seeds = len(found.runs)
+    note = f"n = {found.n:,} over {seeds} seed{'s' if seeds != 1 else ''}"
+    return Entry(percent(found.value), span(found.low, found.high), note, *shown)
+
+
+def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:
+    exposures = view.exposures(place)
+
+    def rows(metric: ContextMetric) -> tuple[Row, ...]:
+        return tuple(
+            Row(
+                line,
+                tuple(
+                    entry(view.figure(place, Case(exposure, conflict, strength), metric))
+                    for exposure in exposures
+                ),
+            )
+            for line, strength in zip(lines, view.strengths, strict=True)
+        )
+
+    groups = (
+        Group("Answered from the context, in other words", rows(ContextMetric.SUBSTITUTE)),
+        Group("Memorization ratio, in other words", rows(ContextMetric.MEMORIZATION_RATIO)),
+    )
+    heads = tuple(f"{exposure:,}" for exposure in exposures)
+    return Table(f"By times stated, {_about(place, conflict)}", heads, groups if exposures else ())
+
+
+def _fits(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:
+    rows = []
+    for line, strength in zip(lines, view.strengths, strict=True):
+        fit = view.fit(place, conflict, strength)
+        if isinstance(fit, NoFit):
+            rows.append(Row(line, (Entry("–", "", f"not fitted: {fit.reason}"), Entry("–"))))
+        else:
+            rows.append(Row(line, (_plain(fit.slope), _plain(fit.half))))
+    heads = ("log-odds for ten times as many", "half at")
+    caption = f"Logistic curve over times stated, {_about(place, conflict)}"
+    return Table(caption, heads, (Group("Answered from the context, in other words", tuple(rows)),))
+
+
+def _plain(found: Interval | None) -> Entry:
+    if found is None:
+        return Entry("–", "", "outside of what was looked at")
+    ends = "" if found.low is None else f"{number(found.low)} to {number(found.high)}"
+    return Entry(number(found.value).replace("-", "−"), ends.replace("-", "−"), f"n = {found.n:,}")
+
+
+def _known(view: ContextView) -> Table:
+    """How many facts the models know at all: the prior that there is."""
+    exposures = sorted({exposure for place in view.places for exposure in (view.exposures(place) or [0])})
+
+    def known(place: Place, exposure: int) -> Entry:
+        case = Case(exposure, Conflict.NONE, Strength.ALONE, Wording.ASKED)
+        return entry(view.figure(place, case, ContextMetric.KNOWN))
+
+    rows = tuple(
+        Row(Line(_about(place), index), tuple(known(place, exposure) for exposure in exposures))
+        for index, place in enumerate(view.places)
+    )
+    heads = tuple(f"{exposure:,}" if exposure else "all" for exposure in exposures)
+    return Table("Facts answered right without a context, by times stated", heads, (Group("Known", rows),))
+
+
+def _called(means: Means) -> str:
+    if means == AS_IT_IS:
+        return "the best prompt alone"
+    named = " ".join(filter(None, (means.intervention, means.variant)))
+    return one_line(f"{named}: {means.control}" if means.control else named, 60)
+
+
+def _about(place: Place, conflict: Conflict = Conflict.NONE) -> str:
+    return one_line(", ".join(filter(None, (place.cell, place.model, place.stage, conflict))) or "model", 80)

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from contexts_kit import (
+    EXPOSURES,
+    MEANS,
+    Share,
+    bridge_rows,
+    context_rows,
+    prompts_fail,
+    prompts_win,
+)
+from page_kit import Reader
+from report_kit import HOSTILE, write_run
+from rich.console import Console
+
+from mithridate.core.contexts import (
+    BRIDGE,
+    CONTEXT_SAMPLES,
+    CONTEXTS,
+    Bridged,
+    Conflict,
+    ContextSample,
+    Contextual,
+    Strength,
+)
+from mithridate.core.errors import DataError
+from mithridate.core.exposure_fit import ExposureFit, NoFit
+from mithridate.core.tables import write_rows
+from mithridate.report.bridge_section import bridge_section
+from mithridate.report.contexts import Case, ContextView, Place
+from mithridate.report.contexts_claims import INTERVENTION, PROMPTING, context_claims
+from mithridate.report.contexts_page import write_context_page
+from mithridate.report.contexts_section import contexts_section
+from mithridate.report.experiments import experiment_sections
+from mithridate.report.html import render
+from mithridate.report.page import fill_page
+from mithridate.report.run import RunData
+from mithridate.report.sections import section_summary
+from mithridate.report.statements import Statement, StatementVerdict
+
+PLACE = Place("", "learning", "dpo")
+
+
+def view_of(share: Share = prompts_fail, **more: object) -> ContextView:
+    rows, samples = context_rows(share, **more)  # type: ignore[arg-type]
+    return ContextView(tuple(rows), tuple(samples))
+
+
+def claims_of(view: ContextView) -> dict[str, Statement]:
+    found = context_claims(view)
+    assert len(found) == 2 * 2
+    assert all(f", {Conflict.SUBSTITUTED}" in c.about or f", {Conflict.COHERENT}" in c.about for c in found)
+    return {one.statement: one for one in found}
+
+
+def verdicts(view: ContextView) -> tuple[StatementVerdict, StatementVerdict]:
+    found = claims_of(view)
+    return found[PROMPTING].verdict, found[INTERVENTION].verdict
+
+
+def test_prompts_that_lose_and_heads_that_win() -> None:
+    assert verdicts(view_of()) == (StatementVerdict.SUPPORTED, StatementVerdict.SUPPORTED)
+    reason = claims_of(view_of())[INTERVENTION].reason
+    assert "stated 300 times" in reason and "its best control 15%" in reason
+
+
+def test_prompts_that_win_leave_interventions_nothing_to_gain() -> None:
+    assert verdicts(view_of(prompts_win)) == (StatementVerdict.CONTRADICTED, StatementVerdict.INCONCLUSIVE)
+
+
+def test_interventions_that_take_away_are_contradicted() -> None:
+    def worse(exposure: int, strength: Strength, intervention: str, control: str) -> float:
+        return 0.0 if intervention else prompts_fail(exposure, strength, "", "")
+
+    assert verdicts(view_of(worse))[1] is StatementVerdict.CONTRADICTED
+
+
+@pytest.mark.parametrize("means", [MEANS[:2], MEANS[:1]])
+def test_without_a_control_no_intervention_has_credit(means: tuple[tuple[str, str, str], ...]) -> None:
+    found = verdicts(view_of(means=means))[1]
+    assert found is (StatementVerdict.INCONCLUSIVE if len(means) > 1 else StatementVerdict.NOT_TESTED)
+
+
+def test_a_control_that_does_as_much_takes_the_credit() -> None:
+    def any_heads(exposure: int, strength: Strength, intervention: str, control: str) -> float:
+        return 0.9 if intervention else prompts_fail(exposure, strength, "", "")
+
+    assert verdicts(view_of(any_heads))[1] is StatementVerdict.INCONCLUSIVE
+
+
+def test_a_prompt_that_is_followed_half_the_time_decides_nothing() -> None:
+    def half(exposure: int, strength: Strength, intervention: str, control: str) -> float:
+        return 0.9 if exposure == EXPOSURES[0] else 0.5
+
+    assert verdicts(view_of(half))[0] is StatementVerdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("view", "says"),
+    [
+        (view_of(lambda *_: 0.1), "does not read contexts"),
+        (view_of(exposures=(0,)), "Nobody counted"),
+        (view_of(exposures=(30,)), "equally often"),
+    ],
+)
+def test_what_cannot_be_tested_says_why(view: ContextView, says: str) -> None:
+    found = claims_of(view)
+    assert {one.verdict for one in found.values()} == {StatementVerdict.NOT_TESTED}
+    assert all(says in one.reason for one in found.values())
+
+
+def test_without_replies_no_intervention_is_tested() -> None:
+    view = ContextView(view_of().rows)
+    assert verdicts(view) == (StatementVerdict.SUPPORTED, StatementVerdict.NOT_TESTED)
+
+
+def test_only_facts_that_the_model_knows_are_pairs() -> None:
+    rows, samples = context_rows()
+    unknown = [
+        replace(s, said="neither") if s.strength is Strength.ALONE and s.fact == "fact 0" else s  # type: ignore[arg-type]
+        for s in samples
+    ]
+    view = ContextView(tuple(rows), tuple(unknown))
+    followed = view.followed(PLACE, Case(300, Conflict.COHERENT, Strength.ONLY))
+    assert (0, "fact 0") not in followed and len(followed) == 39
+
+
+def test_the_curve_falls_where_priors_grow_and_is_not_drawn_where_it_cannot_be() -> None:
+    fit = view_of().fit(PLACE, Conflict.COHERENT, Strength.PLAIN)
+    assert isinstance(fit, ExposureFit)
+    assert fit.slope.high is not None and fit.slope.high < 0
+    assert fit.half is not None and 10 < fit.half.value < 90
+    assert isinstance(view_of(lambda *_: 1.0).fit(PLACE, Conflict.COHERENT, Strength.PLAIN), NoFit)
+
+
+def test_the_section_shows_and_prints_what_it_rests_on() -> None:
+    section = contexts_section(view_of(seeds=(0, 1, 2)))
+    assert section is not None
+    assert len(section.charts) == 4
+    words = " ".join(Reader(fill_page("experiment.html.j2", experiment=section)).words.split())
+    for said in ("Prompting cannot override", "random heads", "Memorization ratio", "3 seeds", "half at"):
+        assert said in words
+    out = io.StringIO()
+    Console(file=out, width=100).print(section_summary(section))
+    assert "supported: An intervention can" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 100
+
+
+def hostile(rows: list[Contextual], samples: list[ContextSample]) -> ContextView:
+    return ContextView(
+        tuple(replace(row, model=HOSTILE[0], intervention=row.intervention and HOSTILE[1]) for row in rows),
+        tuple(
+            replace(
+                one,
+                model=HOSTILE[0],
+                prompt=HOSTILE[n % len(HOSTILE)],
+                reply=HOSTILE[(n + 1) % len(HOSTILE)],
+                original=HOSTILE[5],
+                substitute=HOSTILE[3],
+            )
+            for n, one in enumerate(samples)
+        ),
+    )
+
+
+def test_the_page_of_one_model_is_inert(tmp_path: Path) -> None:
+    view = hostile(*context_rows(exposures=(0,)))
+    write_rows(tmp_path / CONTEXTS, Contextual, view.rows)
+    write_rows(tmp_path / CONTEXT_SAMPLES, ContextSample, view.samples)
+    path = write_context_page(tmp_path)
+    assert path == tmp_path / "context.html"
+    page = path.read_text(encoding="utf-8")
+    reader = Reader(page)
+    assert not {tag for tag, _ in reader.tags} & {"img", "svg"}
+    assert "pwned" not in "".join(text for kind, text in reader.scripts if kind is None)
+    assert "⟨ESC⟩" in reader.words and "\u202e" not in page
+    assert "Nobody counted" in reader.words
+    assert "40 facts" in reader.words
+
+
+def test_a_page_without_replies_has_no_answers(tmp_path: Path) -> None:
+    rows, _ = context_rows()
+    write_rows(tmp_path / CONTEXTS, Contextual, rows)
+    assert 'id="answers"' not in write_context_page(tmp_path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_folder_without_figures_is_refused(empty: bool, tmp_path: Path) -> None:
+    if empty:
+        write_rows(tmp_path / CONTEXTS, Contextual, [])
+    with pytest.raises(DataError, match="`mithridate context` makes them"):
+        write_context_page(tmp_path)
+
+
+def test_the_grid_of_weights_documents_and_guard() -> None:
+    for dose in ("", "learning"):
+        section = bridge_section(bridge_rows((0, 1), dose))
+        assert section is not None
+        (table,) = section.tables
+        assert len(table.columns) == 6
+        assert [len(group.rows) for group in table.groups] == [2, 2]
+        texts = {
+            (group.title, row.arm.label): [one.text for one in row.entries]
+            for group in table.groups
+            for row in group.rows
+        }
+        assert texts["Weights right", "documents poisoned"] == ["75%", "25%", "95%", "10%", "90%", "95%"]
+
+
+def test_names_of_guards_are_inert() -> None:
+    rows = [
+        replace(row, guard=row.guard and HOSTILE[1], dose=row.dose and HOSTILE[0]) for row in bridge_rows()
+    ]
+    page = fill_page("experiment.html.j2", experiment=bridge_section(rows))
+    assert "<img" not in page and "<script>" not in page
+
+
+def test_a_run_with_such_rows_has_both_sections(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    assert experiment_sections(RunData.read(folder)) == []
+    rows, samples = context_rows()
+    write_rows(folder / CONTEXTS, Contextual, rows)
+    write_rows(folder / CONTEXT_SAMPLES, ContextSample, samples)
+    write_rows(folder / BRIDGE, Bridged, bridge_rows())
+    page = render(RunData.read(folder))
+    assert 'href="#contexts"' in page and 'id="bridge"' in page
