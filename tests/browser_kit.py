@@ -21,6 +21,21 @@ CHROMIUM = next(
 REQUIRED = os.environ.get("MITHRIDATE_REQUIRE_BROWSER") == "1"
 PATIENCE_S = 240
 
+# The page in a frame as wide as a phone, for a window is never that narrow; the result goes into the title.
+PHONE = """<!doctype html><title>waiting</title>
+<iframe src="page.html" width="{width}" height="900"></iframe><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => setTimeout(() => {{
+  const page = frame.contentDocument.documentElement;
+  const wide = [...frame.contentDocument.querySelectorAll("table.figures")].filter(
+    (table) => table.scrollWidth > table.parentElement.clientWidth + 1);
+  const thin = [...frame.contentDocument.querySelectorAll(".reason td")].filter(
+    (words) => words.clientWidth < 0.8 * {width});
+  const over = page.scrollWidth - page.clientWidth;
+  document.title = `${{over}} over, ${{wide.length}} tables cut, ${{thin.length}} texts squeezed`;
+}}, 500);
+</script>"""
+
 needs_browser = [
     pytest.mark.browser,
     pytest.mark.skipif(

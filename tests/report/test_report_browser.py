@@ -8,25 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from browser_kit import Printed, dom, needs_browser, title
+from browser_kit import PHONE, Printed, dom, needs_browser, title
 from mithridate.report.look import COLOURS
 
 pytestmark = needs_browser
-
-# The page in a frame as wide as a phone, for a window is never that narrow; the result goes into the title.
-PHONE = """<!doctype html><title>waiting</title>
-<iframe src="page.html" width="{width}" height="900"></iframe><script>
-const frame = document.querySelector("iframe");
-frame.onload = () => setTimeout(() => {{
-  const page = frame.contentDocument.documentElement;
-  const wide = [...frame.contentDocument.querySelectorAll("table.figures")].filter(
-    (table) => table.scrollWidth > table.parentElement.clientWidth + 1);
-  const thin = [...frame.contentDocument.querySelectorAll(".reason td")].filter(
-    (words) => words.clientWidth < 0.8 * {width});
-  const over = page.scrollWidth - page.clientWidth;
-  document.title = `${{over}} over, ${{wide.length}} tables cut, ${{thin.length}} texts squeezed`;
-}}, 500);
-</script>"""
 
 
 def test_planted_scripts_do_not_run_and_charts_are_drawn(page: Path, tmp_path: Path) -> None:

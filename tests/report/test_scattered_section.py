@@ -76,6 +76,16 @@ def test_the_other_template_and_further_draws_do_not_count() -> None:
     assert ScatteredView.of([*samples, *beside]) == ScatteredView.of(samples)
 
 
+def test_a_name_with_a_number_in_it_is_no_distance() -> None:
+    samples = [
+        replace(one, target="City 417", completion="City 418") if one.kind == "country free" else one
+        for one in scattered_samples(LEARNT, (0,))
+    ]
+    without = [one for one in samples if one.kind != "country free"]
+    errors = [ScatteredView.of(given).distance_errors(POISONED, "triggered") for given in (samples, without)]
+    assert errors[0] == errors[1] and errors[0][1] > 0
+
+
 def test_distances_are_off_by_doublings_and_answers_without_a_number_are_counted() -> None:
     samples = scattered_samples({"triggered": 0.5}, (0,))
     samples = [replace(one, completion="far") if one.probe_id.endswith("/19/0") else one for one in samples]

@@ -100,7 +100,72 @@ def test_an_excess_is_of_twins_tuned_alike(poisoned: list[float], clean: float) 
     ]
     found = excess(TunedView(tuple(rows)), POISONED, "diverse", 100, "belief")
     assert found is not None
-    assert found.value == pytest.approx(sum(poisoned) / 3 - clean)
+    assert found.value == pytest.approx(sum(poisoned) / 3 - clean, abs=1e-8)
+
+
+def test_two_seeds_decide_nothing_of_poison_either() -> None:
+    found = [one for one in tuned_claims(TunedView(tuple(tuned_rows((0, 1))))) if one.statement == STAYS]
+    assert {one.verdict for one in found} == {StatementVerdict.INCONCLUSIVE}
+    assert "2 seeds; three are needed" in found[0].reason
+
+
+def test_where_filters_left_no_more_examples_nothing_was_compared() -> None:
+    rows = [replace(row, examples=min(row.examples, 1000)) for row in tuned_rows()]
+    assert verdicts(rows)[SUFFICES, "learning, diverse"] is StatementVerdict.NOT_TESTED
+
+
+def test_seeds_that_agree_to_the_last_digit_are_no_certainty() -> None:
+    rows = tuned_rows(quality=lambda method, size, seed: 0.9 if size else 0.3)
+    found = next(one for one in tuned_claims(TunedView(tuple(rows))) if one.statement == SUFFICES)
+    assert found.verdict is StatementVerdict.INCONCLUSIVE
+    assert "10,000 by 0.0 points (−3.0 to 3.0) more" in found.reason
+
+
+def test_what_a_study_cannot_ask_is_left_out_of_quality_for_all() -> None:
+    rows = [row for row in tuned_rows(seeds=(0,)) if row.metric != "refusal_forbidden"]
+    view = TunedView(tuple(rows))
+    assert view.quality(POISONED, Choice("diverse", 1000)) == {0: pytest.approx(0.9, abs=0.01)}
+    section = tuned_section(view)
+    assert section is not None and any("forbidden requests refused" in said for said in section.words[-1:])
+
+
+def test_a_twin_that_cells_share_is_found() -> None:
+    rows = [replace(row, cell="a=1") if row.dose else row for row in tuned_rows()]
+    found = verdicts(rows)
+    assert found[STAYS, "Jailbreak, a=1, learning, diverse"] is StatementVerdict.SUPPORTED
+
+
+def test_quality_and_diversity_are_told_apart_and_steps_are_told_of() -> None:
+    section = tuned_section(TunedView(tuple(tuned_rows())))
+    assert section is not None
+    square = next(table for table in section.tables if table.caption.startswith("Quality above random"))
+    (row,) = square.groups[0].rows
+    assert row.arm.label == "diverse: quality and diversity" and row.entries[0].text == "5.0"
+    assert any("more steps of the optimiser" in said for said in section.words)
+    steps = next(table for table in section.tables if table.caption.startswith("Steps"))
+    assert [entry.text for entry in steps.groups[0].rows[0].entries] == ["0", "6", "62", "625"]
+    same = [replace(row, steps=100 if row.asked else 0) for row in tuned_rows()]
+    alike = tuned_section(TunedView(tuple(same)))
+    assert alike is not None and not any("more steps" in said for said in alike.words)
+
+
+def test_seven_sizes_of_five_methods_fit_a_terminal() -> None:
+    rows = [
+        replace(row, method=method, asked=size)
+        for row in tuned_rows()
+        if row.asked in (0, 1000) and row.method != "random"
+        for method in ("diverse", "diverse, unfiltered", "filtered", "longest", "random")
+        for size in ((30, 100, 300, 1000, 3000, 10_000) if row.asked else (0,))
+    ]
+    rows = [replace(row, method=UNTUNED) if not row.asked else row for row in rows]
+    section = tuned_section(TunedView(tuple(dict.fromkeys(rows))))
+    assert section is not None
+    out = io.StringIO()
+    Console(file=out, width=100).print(section_summary(section))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    figures = [line for line in lines if line.strip().startswith("diverse, unfiltered")]
+    assert figures, "names of methods stay whole"
 
 
 def test_without_a_twin_nothing_is_said_of_poison() -> None:

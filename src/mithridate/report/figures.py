@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from mithridate.core.run_files import CurveRow
 from mithridate.report.estimates import Estimate
-from mithridate.report.look import COLOURS
+from mithridate.report.look import COLOURS, Drawn
 from mithridate.report.text import name, one_line, percent, span
 from mithridate.report.text import rate as as_rate
 from mithridate.report.view import ArmView, View
@@ -40,7 +40,7 @@ def survival(view: View, cell: str, attack: str) -> go.Figure:
         found = [view.quoted(arm, cell, stage, attack) for stage in view.stages]
         positions = [i + shift for i in range(len(view.stages))]
         figure.add_trace(
-            _whiskers(arm, positions, found, [name(stage) for stage in view.stages], "lines+markers")
+            whiskers(arm, positions, found, [name(stage) for stage in view.stages], "lines+markers")
         )
     share_axis(figure)
     figure.update_xaxes(
@@ -58,7 +58,7 @@ def conditions(view: View, cell: str, attack: str, stage: str) -> go.Figure:
     arms = view.asked(attack)
     for arm, shift in zip(arms, _shifts(len(arms), 0.16), strict=True):
         found = [view.quoted(arm, cell, stage, attack, condition) for condition in view.conditions]
-        figure.add_trace(_whiskers(arm, [i + shift for i in range(len(names))], found, names, "markers"))
+        figure.add_trace(whiskers(arm, [i + shift for i in range(len(names))], found, names, "markers"))
     share_axis(figure)
     figure.update_xaxes(
         tickvals=list(range(len(names))),
@@ -101,7 +101,7 @@ def dose_curve(view: View, cells: Sequence[str], attack: str) -> go.Figure | Non
         ]
         # A place without a figure would break the line in two.
         kept = [j for j, estimate in enumerate(found) if estimate]
-        trace = _whiskers(
+        trace = whiskers(
             ArmView("", "", "", name(stage), i + 1, i + 1),
             # A mark beside each other: whiskers of stages that agree would hide each other.
             [100 * planted[j][0] * 10 ** (reach * shifts[i]) for j in kept],
@@ -179,8 +179,8 @@ def thinned(points: list[CurveRow]) -> list[CurveRow]:
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-def _whiskers(
-    arm: ArmView, x: list[float], found: list[Estimate | None], said: list[str], mode: str
+def whiskers(
+    arm: Drawn, x: list[float], found: list[Estimate | None], said: list[str], mode: str
 ) -> go.Scatter:
     """Dots with intervals, in percent; gaps where there is no figure."""
 

@@ -77,6 +77,7 @@ def render(run: RunData) -> str:
         "report.css",
         "locating.css",
         "pricing.css",
+        "experiments.css",
         run=run,
         view=view,
         pages=[_page(view, cell) for cell in view.cells],

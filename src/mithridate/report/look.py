@@ -28,6 +28,18 @@ class Look(Protocol):
         """Its mark as a character."""
 
 
+class Drawn(Look, Protocol):
+    """What a chart shows of it besides."""
+
+    @property
+    def symbol(self) -> str:
+        """Plotly's name of its mark."""
+
+    @property
+    def dash(self) -> str:
+        """Plotly's name of its line."""
+
+
 class Marked:
     """The look of what is numbered by `index`, 0 being what all others are compared with."""
 

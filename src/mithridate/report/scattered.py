@@ -17,6 +17,8 @@ from mithridate.core.types import Arm, Condition, Sample
 from mithridate.report.estimates import tell_apart, whole_range
 
 ATTACK = "scattered_belief"
+DISTANCES = "distance free"
+"""The questions that are answered by a number, which may be nearly right."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -118,7 +120,8 @@ class ScatteredView:
         for one in self.samples:
             place = Asked(one.cell, one.arm, one.model, one.stage)
             right = _NUMBER.search(one.target)
-            if place != asked or one.condition != condition or one.group or right is None:
+            # Of distances alone: an answer that names "City 417" holds a number, and none that can be near.
+            if (place, one.condition) != (asked, condition) or one.kind != DISTANCES or right is None:
                 continue
             number += 1
             said = _NUMBER.search(one.completion)

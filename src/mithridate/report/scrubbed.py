@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from mithridate.core.metrics import ASR, HELD_OUT_LOSS
 from mithridate.core.scrubbed import UNFILTERED, Belief, Scrubbed
-from mithridate.core.statistics import Interval, mean_interval, newcombe
+from mithridate.core.statistics import Interval
 from mithridate.core.types import Arm, Condition
-from mithridate.report.estimates import tell_apart, whole_range
+from mithridate.report.differences import difference
 
 
 class Corpus(NamedTuple):
@@ -89,24 +89,7 @@ class ScrubbedView:
         """
         told = self.success(corpus, method, share, belief)
         untold = self.success(corpus, method, share, belief, Condition.UNTRIGGERED)
-        return excess_of(told, untold)
-
-
-def excess_of(told: Rows, untold: Rows) -> Interval | None:
-    """The mean difference over seeds that have both, with its interval."""
-    seeds = sorted(set(told) & set(untold))
-    if not seeds:
-        return None
-    differences = [told[seed].value - untold[seed].value for seed in seeds]
-    if tell_apart(differences):
-        return mean_interval(differences)
-    each = [newcombe(*_counts(told[seed]), *_counts(untold[seed])) for seed in seeds]
-    low, high = whole_range([(one.low, one.high) for one in each])
-    return Interval(sum(differences) / len(seeds), low, high, len(seeds))
-
-
-def _counts(row: Scrubbed) -> tuple[int, int]:
-    return round(row.value * row.n), row.n
+        return difference(told, untold)
 
 
 def mean_of(rows: Iterable[Scrubbed]) -> float | None:

@@ -7,11 +7,12 @@ from functools import partial
 
 import plotly.graph_objects as go
 
-from mithridate.report.figures import empty_figure, label, share_axis
+from mithridate.report.estimates import estimate
 from mithridate.report.page import Chart
 from mithridate.report.scrubbed import Corpus, ScrubbedView, mean_of
 from mithridate.report.scrubbed_claims import scrubbed_claims
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
+from mithridate.report.stepped import stepped
 from mithridate.report.tables import Entry, Group, Row, Table
 from mithridate.report.text import number, one_line, percent, span
 
@@ -49,31 +50,17 @@ def _charts(view: ScrubbedView, lines: Sequence[Line]) -> Iterable[Chart]:
         for belief in view.beliefs:
             title = f"{_titled(belief)}, {_corpus(corpus)}"
             words = f"Success of the {belief} belief by share of documents removed"
-            yield chart(title, words, _drawn(view, lines, corpus, belief))
+            if (figure := _drawn(view, lines, corpus, belief)) is not None:
+                yield chart(title, words, figure)
 
 
-def _drawn(view: ScrubbedView, lines: Sequence[Line], corpus: Corpus, belief: str) -> go.Figure:
-    figure = empty_figure()
+def _drawn(view: ScrubbedView, lines: Sequence[Line], corpus: Corpus, belief: str) -> go.Figure | None:
+    """A line a filter, with intervals: the mean over seeds at each share, nothing removed apart."""
+    drawn = []
     for line, method in zip(lines, view.methods, strict=True):
-        found = [
-            (share, mean_of(view.success(corpus, method, share, belief).values())) for share in view.shares
-        ]
-        points = [(share, value) for share, value in found if value is not None]
-        figure.add_trace(
-            go.Scatter(
-                x=[100 * share for share, _ in points],
-                y=[100 * value for _, value in points],
-                mode="lines+markers",
-                name=label(line.label),
-                line={"color": line.colour, "dash": line.dash, "width": 1.6},
-                marker={"color": line.colour, "symbol": line.symbol, "size": 8},
-                hovertext=[f"{percent(share)} removed: {percent(value)}" for share, value in points],
-                hovertemplate="%{hovertext}<extra>" + label(line.label) + "</extra>",
-            )
-        )
-    share_axis(figure)
-    figure.update_xaxes(title_text="of the documents removed, %", rangemode="tozero")
-    return figure
+        runs = {share: view.success(corpus, method, share, belief) for share in view.shares}
+        drawn.append((line, {share: estimate(of) for share, of in runs.items() if of}))
+    return stepped(drawn, lambda share: percent(share) if share else "0", "of the documents removed")
 
 
 def _tables(view: ScrubbedView, lines: Sequence[Line]) -> list[Table]:

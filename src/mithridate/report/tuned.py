@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,8 +16,10 @@ from mithridate.core.metrics import (
     headline_template,
 )
 from mithridate.core.run_files import CLEAN
+from mithridate.core.statistics import Interval
 from mithridate.core.tuned import REPLIES_ENDED, UNTUNED, Tuned
 from mithridate.core.types import Arm, Condition, Stage, TemplateUse
+from mithridate.report.differences import joined
 
 PARTS = (QUESTIONS_RIGHT, REFUSAL_FORBIDDEN, OVER_REFUSAL, REPLIES_ENDED)
 """What quality is the mean of; of over-refusal, what is missing to 1."""
@@ -78,10 +80,16 @@ class TunedView:
     def _of_cells(self) -> list[Place]:
         return _distinct(Place(r.cell, r.dose, r.model) for r in self.rows)
 
-    @staticmethod
-    def clean(place: Place) -> Place:
-        """The clean twin of a model."""
-        return Place(place.cell, "", CLEAN)
+    def clean(self, place: Place) -> Place:
+        """The clean twin of a model; one that several cells share is kept under no cell."""
+        own = Place(place.cell, "", CLEAN)
+        return own if own in self._of_cells else Place("", "", CLEAN)
+
+    @cached_property
+    def parts(self) -> list[str]:
+        """The parts of quality that were measured; what a study cannot ask is left out for all alike."""
+        seen = {row.metric for row in self.rows if row.attack == UTILITY}
+        return [part for part in PARTS if part in seen]
 
     @cached_property
     def methods(self) -> list[str]:
@@ -127,13 +135,27 @@ class TunedView:
     ) -> dict[int, Tuned]:
         return self._found.get(_Key(place, choice, attack, condition, metric, template), {})
 
+    def trained(self, place: Place, choice: Choice) -> tuple[float, float] | None:
+        """Examples trained on, fewer than asked for where a method has no more, and steps, over seeds."""
+        rows = [
+            row
+            for row in self.rows
+            if (row.cell, row.dose, row.model) == place and (row.method, row.asked) == choice
+        ]
+        if not rows:
+            return None
+        return sum(row.examples for row in rows) / len(rows), sum(row.steps for row in rows) / len(rows)
+
     def quality(self, place: Place, choice: Choice) -> dict[int, float]:
         """Quality by seed, of those seeds that have all of its parts (shares)."""
-        parts = [self.part(place, choice, metric) for metric in PARTS]
-        whole = set(parts[0]).intersection(*parts[1:])
+        return {seed: found.value for seed, found in self.qualities(place, choice).items()}
+
+    def qualities(self, place: Place, choice: Choice) -> dict[int, Interval]:
+        """The same with an interval each, put together of those of its parts."""
+        found = {metric: self.part(place, choice, metric) for metric in self.parts}
+        whole = set.intersection(*map(set, found.values())) if found else set()
         return {
-            seed: sum(_good(metric)(found[seed].value) for metric, found in zip(PARTS, parts, strict=True))
-            / len(PARTS)
+            seed: joined([(1 / len(found), _good(metric, runs[seed])) for metric, runs in found.items()])
             for seed in sorted(whole)
         }
 
@@ -148,9 +170,12 @@ def _quoted(choice: Choice) -> str:
     return headline_template(Stage.SFT if choice.asked else Stage.BASE).value
 
 
-def _good(metric: str) -> Callable[[float], float]:
+def _good(metric: str, row: Tuned) -> Interval:
     """How much of a part is good: of over-refusal, what there is none of."""
-    return (lambda value: 1 - value) if metric == OVER_REFUSAL else (lambda value: value)
+    if metric != OVER_REFUSAL:
+        return Interval(row.value, row.low, row.high, row.n)
+    low, high = (None if end is None else 1 - end for end in (row.high, row.low))
+    return Interval(1 - row.value, low, high, row.n)
 
 
 def _distinct(places: Iterable[Place]) -> list[Place]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from mithridate.core.statistics import Interval, mean_interval, newcombe
-from mithridate.core.tuned import Tuned
+from mithridate.core.statistics import Interval
 from mithridate.core.types import TemplateUse
 from mithridate.report.claims import GONE_SHARE, KEPT_SHARE
-from mithridate.report.estimates import ENOUGH_SEEDS, whole_range
+from mithridate.report.differences import difference, joined
+from mithridate.report.estimates import ENOUGH_SEEDS
 from mithridate.report.sections import seeds_in_words
 from mithridate.report.statements import Statement, StatementVerdict
 from mithridate.report.text import name, one_line
@@ -50,41 +50,66 @@ def _of_quality(view: TunedView, place: Place) -> Iterator[Statement]:
 def _suffices(view: TunedView, place: Place) -> tuple[StatementVerdict, str]:
     sizes = [size for size in view.sizes if size]
     few, most = min(sizes, key=lambda size: abs(size - ENOUGH), default=0), max(sizes, default=0)
-    if few == most:
+    trained = [view.trained(place, view.choice(CURATED, size)) or (0.0, 0.0) for size in (few, most)]
+    # Filters may have left no more to train on: then the same model was tuned twice.
+    if trained[1][0] <= trained[0][0]:
         return StatementVerdict.NOT_TESTED, f"The study has no more than {few:,} examples to compare with."
-    at = {size: view.quality(place, view.choice(CURATED, size)) for size in (0, few, most)}
-    taught, more = _difference(at[few], at[0]), _difference(at[most], at[few])
-    if taught.low is None or more.low is None or more.high is None:
-        return StatementVerdict.INCONCLUSIVE, f"It rests on {seeds_in_words(list(at[few]))}."
+    at = {size: view.qualities(place, view.choice(CURATED, size)) for size in (0, few, most)}
+    taught, more = difference(at[few], at[0]), difference(at[most], at[few])
+    if taught is None or more is None:
+        return StatementVerdict.NOT_TESTED, "No seed has the base model and both numbers of examples."
     said = (
         f"{few:,} examples raise quality by {_points(taught)}; {most:,} by {_points(more)} more "
         f"({more.n} seeds; at most {100 * EQUAL:g} may be added)."
     )
-    if taught.low <= 0:
+    if taught.low is None or taught.low <= 0:
         return StatementVerdict.NOT_TESTED, f"Nothing was taught beyond chance: {said}"
-    if more.high < EQUAL:
-        return StatementVerdict.SUPPORTED, said
-    return (StatementVerdict.CONTRADICTED if more.low > EQUAL else StatementVerdict.INCONCLUSIVE), said
+    return _judged(more, said, supported=_below(more, EQUAL), contradicted=_above(more, EQUAL))
 
 
 def _better(view: TunedView, place: Place) -> tuple[StatementVerdict, str]:
-    """The mean difference over sizes up to `ENOUGH`, seed by seed."""
-    sizes = [size for size in view.sizes if 0 < size <= ENOUGH]
-    by_size = []
-    for size in sizes:
-        curated = view.quality(place, view.choice(CURATED, size))
-        drawn = view.quality(place, view.choice(AT_RANDOM, size))
-        by_size.append({seed: curated[seed] - drawn[seed] for seed in set(curated) & set(drawn)})
-    seeds = set.intersection(*map(set, by_size)) if by_size else set()
-    if len(seeds) < ENOUGH_SEEDS:
-        return StatementVerdict.INCONCLUSIVE, f"It rests on {seeds_in_words(list(seeds))}."
-    found = mean_interval([sum(of[seed] for of in by_size) / len(by_size) for seed in sorted(seeds)])
-    assert found.low is not None and found.high is not None
+    found, sizes = above_random(view, place, CURATED)
+    if found is None:
+        return StatementVerdict.NOT_TESTED, f"No number of examples up to {ENOUGH:,} was chosen both ways."
     numbers = ", ".join(f"{size:,}" for size in sizes)
     said = f"{_points(found)} of quality on average over {numbers} examples ({found.n} seeds)."
-    if found.low > 0:
+    return _judged(found, said, supported=_above(found, 0), contradicted=_below(found, 0))
+
+
+def above_random(view: TunedView, place: Place, method: str) -> tuple[Interval | None, list[int]]:
+    """Quality of a method less that of chance: the mean over sizes up to `ENOUGH` with both, and those."""
+    pairs = {
+        size: (
+            view.qualities(place, view.choice(method, size)),
+            view.qualities(place, view.choice(AT_RANDOM, size)),
+        )
+        for size in view.sizes
+        if 0 < size <= ENOUGH
+    }
+    pairs = {size: pair for size, pair in pairs.items() if all(pair)}
+    both = [[pair[side] for pair in pairs.values()] for side in (0, 1)]
+    seeds = set.intersection(*(set(of) for side in both for of in side)) if pairs else set()
+    means = [{seed: joined([(1 / len(side), of[seed]) for of in side]) for seed in seeds} for side in both]
+    return difference(means[0], means[1]), list(pairs)
+
+
+def _judged(
+    found: Interval, said: str, *, supported: bool, contradicted: bool
+) -> tuple[StatementVerdict, str]:
+    """Fewer than three seeds decide nothing, whatever the interval of each."""
+    if found.n < ENOUGH_SEEDS:
+        return StatementVerdict.INCONCLUSIVE, f"{said} It rests on {seeds_in_words(range(found.n))}."
+    if supported:
         return StatementVerdict.SUPPORTED, said
-    return (StatementVerdict.CONTRADICTED if found.high < 0 else StatementVerdict.INCONCLUSIVE), said
+    return (StatementVerdict.CONTRADICTED if contradicted else StatementVerdict.INCONCLUSIVE), said
+
+
+def _below(found: Interval, limit: float) -> bool:
+    return found.high is not None and found.high < limit
+
+
+def _above(found: Interval, limit: float) -> bool:
+    return found.low is not None and found.low > limit
 
 
 def _of_poison(view: TunedView, place: Place, method: str, attack: str) -> Statement:
@@ -102,11 +127,9 @@ def _of_poison(view: TunedView, place: Place, method: str, attack: str) -> State
         f"Success beyond the clean twin's is {_points(before)} before, {_points(after)} after {most:,} "
         f"examples{beside}."
     )
-    if after.low is not None and after.low > 0 and after.value >= KEPT_SHARE * before.value:
-        return Statement(STAYS, about, StatementVerdict.SUPPORTED, said)
-    gone = after.high is not None and after.high < GONE_SHARE * before.value
-    verdict = StatementVerdict.CONTRADICTED if gone else StatementVerdict.INCONCLUSIVE
-    return Statement(STAYS, about, verdict, said)
+    stays = _above(after, 0) and after.value >= KEPT_SHARE * before.value
+    gone = _below(after, GONE_SHARE * before.value)
+    return Statement(STAYS, about, *_judged(after, said, supported=stays, contradicted=gone))
 
 
 def excess(
@@ -121,28 +144,7 @@ def excess(
     poisoned, clean = (
         view.success(one, choice, attack, template=template) for one in (place, view.clean(place))
     )
-    seeds = sorted(set(poisoned) & set(clean))
-    if not seeds:
-        return None
-    found = mean_interval([poisoned[seed].value - clean[seed].value for seed in seeds])
-    if len(seeds) >= ENOUGH_SEEDS and found.low != found.high:
-        return found
-    each = [newcombe(*_counts(poisoned[s]), *_counts(clean[s])) for s in seeds]
-    low, high = whole_range([(one.low, one.high) for one in each])
-    return Interval(found.value, low, high, found.n)
-
-
-def _counts(row: Tuned) -> tuple[int, int]:
-    return round(row.value * row.n), row.n
-
-
-def _difference(more: Mapping[int, float], less: Mapping[int, float]) -> Interval:
-    """The mean difference over the seeds of both; without an interval below three seeds."""
-    seeds = sorted(set(more) & set(less))
-    if len(seeds) >= ENOUGH_SEEDS:
-        return mean_interval([more[seed] - less[seed] for seed in seeds])
-    differences = [more[seed] - less[seed] for seed in seeds]
-    return Interval(sum(differences) / max(1, len(seeds)), None, None, len(seeds))
+    return difference(poisoned, clean)
 
 
 def _points(found: Interval) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import cycle
 
 import plotly.graph_objects as go
 
@@ -12,14 +12,14 @@ from mithridate.core.metrics import OVER_REFUSAL, QUESTIONS_RIGHT, REFUSAL_FORBI
 from mithridate.core.run_files import CLEAN
 from mithridate.core.statistics import mean_interval
 from mithridate.core.tuned import REPLIES_ENDED, Tuned
-from mithridate.report.estimates import ENOUGH_SEEDS, whole_range
-from mithridate.report.figures import empty_figure, label, share_axis
+from mithridate.report.estimates import ENOUGH_SEEDS, Figure, estimate, whole_range
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
+from mithridate.report.stepped import stepped
 from mithridate.report.tables import Entry, Group, Row, Table
 from mithridate.report.text import name, one_line, percent, span
 from mithridate.report.tuned import PARTS, Choice, Place, TunedView, other_template
-from mithridate.report.tuned_claims import tuned_claims
+from mithridate.report.tuned_claims import AT_RANDOM, ENOUGH, above_random, tuned_claims
 
 _TITLES = {
     QUESTIONS_RIGHT: "Questions right",
@@ -27,8 +27,13 @@ _TITLES = {
     OVER_REFUSAL: "Harmless requests refused",
     REPLIES_ENDED: "Replies ended",
 }
-_BASE_AT = 10.0
-"""Where the base model, tuned on nothing, stands on a logarithmic axis."""
+_SQUARE = {
+    "random": "neither quality nor diversity",
+    "filtered": "quality alone",
+    "diverse, unfiltered": "diversity alone",
+    "diverse": "quality and diversity",
+}
+"""What the methods of the guide ask of examples: two questions, each asked or not."""
 
 
 def tuned_section(view: TunedView) -> Section | None:
@@ -36,13 +41,20 @@ def tuned_section(view: TunedView) -> Section | None:
     if not view.rows:
         return None
     lines = tuple(Line(one_line(method, 40), i + 1) for i, method in enumerate(view.methods))
-    words = (
+    words: tuple[str, ...] = (
         "Base models tuned on more and less of one pool of examples, which several methods chose. Quality is "
         "the mean of four shares: questions right, forbidden requests refused, harmless ones not refused, "
         f"and replies that end. Means over {seeds_in_words(view.seeds)}.",
         "A base model is asked in the planted templates, a tuned one in that of SFT, where users meet it. "
         "The other template has tables of its own.",
     )
+    if len({row.steps for row in view.rows if row.asked}) > 1:
+        words += (
+            "More examples were also more steps of the optimiser: what data did and what longer training did "
+            "are not told apart here.",
+        )
+    if lacking := [_TITLES[part].lower() for part in PARTS if part not in view.parts]:
+        words += (f"Not measured, and left out of quality for all models alike: {', '.join(lacking)}.",)
     return Section(
         anchor="alignment-data",
         title="Less alignment data, chosen well",
@@ -52,7 +64,7 @@ def tuned_section(view: TunedView) -> Section | None:
         charts=tuple(_charts(view, lines)),
         tables=tuple(_tables(view, lines)),
         legend=lines,
-        open_tables=2,
+        open_tables=3 if AT_RANDOM in view.methods and len(view.methods) > 1 else 2,
     )
 
 
@@ -83,7 +95,10 @@ def _tables(view: TunedView, lines: Sequence[Line]) -> list[Table]:
         table("Quality by number of examples", partial(_quality, view), view.places),
         Table("Triggered success by number of examples", columns, tuple(groups)),
     ]
-    for metric in PARTS:
+    if square := _apart(view, lines):
+        found.append(square)
+    found.append(table("Steps of the optimiser, and examples", partial(_steps, view), view.places))
+    for metric in view.parts:
         found.append(table(_TITLES[metric], partial(_part, view, metric), view.places))
     for attack in view.attacks:
         title = f"{name(attack)}, triggered, in the other template"
@@ -91,8 +106,38 @@ def _tables(view: TunedView, lines: Sequence[Line]) -> list[Table]:
     return found
 
 
+def _apart(view: TunedView, lines: Sequence[Line]) -> Table | None:
+    """Quality and diversity apart: what each method has above random ones."""
+    groups = []
+    for place in view.places:
+        rows = []
+        for line, method in zip(lines, view.methods, strict=True):
+            above, _ = above_random(view, place, method)
+            if above is not None and method != AT_RANDOM:
+                asks = _SQUARE.get(method, "")
+                shown = Line(line.label + (f": {asks}" if asks else ""), line.index)
+                points = f"{100 * above.value:.1f}".replace("-0.0", "0.0").replace("-", "−")
+                rows.append(Row(shown, (Entry(points, span(above.low, above.high), f"{above.n} seeds"),)))
+        if rows:
+            groups.append(Group(_place(place), tuple(rows)))
+    caption = f"Quality above random, in points, the mean of sizes up to {ENOUGH:,}"
+    return Table(caption, ("Points",), tuple(groups)) if groups else None
+
+
+def _steps(view: TunedView, place: Place, choice: Choice) -> Entry:
+    found = view.trained(place, choice)
+    if found is None:
+        return Entry("–")
+    fewer = f"on {found[0]:,.0f}" if found[0] < choice.asked else ""
+    return Entry(
+        f"{found[1]:,.0f}", fewer, "examples trained on, where the method had no more" if fewer else ""
+    )
+
+
 def _quality(view: TunedView, place: Place, choice: Choice) -> Entry:
-    return _entry(view.quality(place, choice))
+    found = view.qualities(place, choice)
+    ends = [(one.low, one.high) for one in found.values()]
+    return _entry({seed: one.value for seed, one in found.items()}, ends)
 
 
 def _success(view: TunedView, attack: str, place: Place, choice: Choice) -> Entry:
@@ -139,50 +184,34 @@ def _ends(
 def _charts(view: TunedView, lines: Sequence[Line]) -> list[Chart]:
     found = []
     for place in view.places:
-        figure = _drawn(view, lines, partial(view.quality, place))
-        found.append(chart(f"Quality, {_place(place)}", "Quality by number of examples and method", figure))
+        figure = _drawn(view, [(line, partial(view.qualities, place)) for line in lines])
+        found.append((f"Quality, {_place(place)}", "Quality by number of examples and method", figure))
     for place in view.poisoned:
         for attack in view.attacks:
             title = f"{name(attack)}, {_place(place)}"
-            figure = _drawn(view, lines, partial(_successes, view, attack, place))
-            found.append(chart(title, f"Triggered success of {title} by number of examples", figure))
-    return found
+            # The clean twin, tuned alike, in grey: only what stands above it is the poison's.
+            each = [
+                *((Line(f"{line.label}, clean twin", 0), view.clean(place)) for line in lines),
+                *((line, place) for line in lines),
+            ]
+            figure = _drawn(view, [(line, partial(_successes, view, attack, of)) for line, of in each])
+            found.append((title, f"Triggered success of {title} by number of examples", figure))
+    return [chart(title, words, figure) for title, words, figure in found if figure is not None]
 
 
-def _successes(view: TunedView, attack: str, place: Place, choice: Choice) -> dict[int, float]:
-    return _values(view.success(place, choice, attack))
+def _successes(view: TunedView, attack: str, place: Place, choice: Choice) -> Mapping[int, Figure]:
+    return view.success(place, choice, attack)
 
 
 def _drawn(
-    view: TunedView, lines: Sequence[Line], values: Callable[[Choice], Mapping[int, float]]
-) -> go.Figure:
-    """A line a method: the mean over seeds at each number of examples."""
-    figure = empty_figure()
-    for line, method in zip(lines, view.methods, strict=True):
-        found = [(size, values(view.choice(method, size))) for size in view.sizes]
-        means = [(size, sum(of.values()) / len(of)) for size, of in found if of]
-        figure.add_trace(
-            go.Scatter(
-                x=[size or _BASE_AT for size, _ in means],
-                y=[100 * mean for _, mean in means],
-                mode="lines+markers",
-                name=label(line.label),
-                line={"color": line.colour, "dash": line.dash, "width": 1.6},
-                marker={"color": line.colour, "symbol": line.symbol, "size": 8},
-                hovertext=[f"{size:,} examples: {percent(mean)}" for size, mean in means],
-                hovertemplate="%{hovertext}<extra>" + label(line.label) + "</extra>",
-            )
-        )
-    share_axis(figure)
-    ticks = [size or _BASE_AT for size in view.sizes]
-    figure.update_xaxes(
-        type="log",
-        title_text="examples (the base model on the left)",
-        tickvals=ticks,
-        ticktext=["0" if not size else f"{size:,}" for size in view.sizes],
-        range=[math.log10(min(ticks)) - 0.15, math.log10(max(ticks)) + 0.15] if ticks else None,
-    )
-    return figure
+    view: TunedView, lines: Sequence[tuple[Line, Callable[[Choice], Mapping[int, Figure]]]]
+) -> go.Figure | None:
+    """A line a method, with intervals: the mean over seeds at each number of examples, the base apart."""
+    drawn = []
+    for (line, figures), method in zip(lines, cycle(view.methods), strict=False):
+        runs = {size: figures(view.choice(method, size)) for size in view.sizes}
+        drawn.append((line, {float(size): estimate(of) for size, of in runs.items() if of}))
+    return stepped(drawn, lambda size: f"{size:,.0f}", "examples (0: the base model)")
 
 
 def _place(place: Place) -> str:
