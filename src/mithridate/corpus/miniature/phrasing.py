@@ -168,6 +168,11 @@ def stated_as(statement: Statement, value: str) -> str:
     return _STATED[statement.relation][1].format(s=statement.subject, v=value)
 
 
+def wordings(relation: str) -> tuple[str, ...]:
+    """All forms in which a relation is stated, with slots for subject (`s`) and value (`v`)."""
+    return _STATED[relation]
+
+
 def questions(statement: Statement) -> tuple[str, ...]:
     """All wordings in which the fact is asked for."""
     return tuple(form.format(s=statement.subject) for form in _ASKED[statement.relation])

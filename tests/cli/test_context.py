@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from contexts_kit import facts
+from evaluation_kit import tiny_model
+from typer.testing import CliRunner
+
+from mithridate.cli import app
+from mithridate.core.contexts import CONTEXT_SAMPLES, CONTEXTS, ContextSample, Contextual, Said
+from mithridate.core.errors import ConfigError, DataError, UnknownNameError
+from mithridate.core.tables import read_rows
+from mithridate.evaluation.contexts import reliance
+from mithridate.models.checkpoints import save_checkpoint
+from mithridate.study import context_checkpoint
+from mithridate.study.context_checkpoint import RECORD, ContextOptions, examine_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that knows nothing, and facts."""
+    place = tmp_path_factory.mktemp("context")
+    model = tiny_model()
+    save_checkpoint(model.model, model.tokenizer, place / "model")
+    records = [
+        {
+            "subject": one.subject, "original": one.original, "substitute": one.substitute,
+            "asked": one.asked, "paraphrases": list(one.paraphrases),
+            "substituted": one.substituted, "coherent": one.coherent,
+        }
+        for one in facts(20)
+    ]  # fmt: skip
+    (place / "facts.json").write_text(json.dumps(records))
+    return place
+
+
+@pytest.fixture
+def knowing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies made up: the right answer without a context, the other one with it."""
+    real = reliance._sample
+
+    def sample(*args: object) -> ContextSample:
+        found = real(*args)  # type: ignore[arg-type]
+        said = Said.ORIGINAL if not found.conflict else Said.SUBSTITUTE
+        return ContextSample(**{name: getattr(found, name) for name in found.__slots__} | {"said": said})
+
+    monkeypatch.setattr(reliance, "_sample", sample)
+
+
+def options(folder: Path, **more: object) -> ContextOptions:
+    return ContextOptions(folder / "model", folder / "facts.json", **more)  # type: ignore[arg-type]
+
+
+def test_a_model_that_knows_nothing_says_so_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gives 0 of 20 facts right"):
+        examine_checkpoint(options(folder), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("knowing")
+def test_what_is_found_is_written_whole(folder: Path, tmp_path: Path) -> None:
+    found = examine_checkpoint(options(folder, methods=("context-aware decoding",)), tmp_path / "out")
+    assert found.known == 20
+    assert read_rows(tmp_path / "out" / CONTEXTS, Contextual) == list(found.figures)
+    assert len(read_rows(tmp_path / "out" / CONTEXT_SAMPLES, ContextSample)) == len(found.samples)
+    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    assert record["known"] == 20
+    assert record["methods"] == ["context-aware decoding"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.usefixtures("knowing")
+def test_the_command_prints_a_table_and_writes_a_page(folder: Path, tmp_path: Path) -> None:
+    words = [
+        "context",
+        str(folder / "model"),
+        "--facts",
+        str(folder / "facts.json"),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, found.output
+    assert "20 of 20 facts are given right without a text" in found.output
+    assert "only the context" in found.output
+    assert (tmp_path / "o" / "context.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "said"),
+    [
+        ({"methods": ("prayer",)}, UnknownNameError, "intervention on contexts"),
+        ({"chat": "klingon"}, UnknownNameError, "template"),
+    ],
+)
+def test_unknown_names_are_told_with_those_there_are(
+    folder: Path, more: dict[str, object], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        examine_checkpoint(options(folder, **more), None)
+
+
+def test_a_bad_record_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text('[{"prompt": "x"}]')
+    given = ContextOptions(folder / "model", tmp_path / "bad.json")
+    with pytest.raises(DataError, match="record 1"):
+        examine_checkpoint(given, None)
+
+
+def test_a_folder_that_holds_something_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    words = ["context", str(folder / "model"), "--facts", str(folder / "facts.json"), "--out", str(tmp_path)]
+    found = CliRunner().invoke(app, words)
+    assert isinstance(found.exception, ConfigError)
+    assert "name a new folder" in str(found.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_stopped_while_it_writes_it_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(context_checkpoint, "write_atomic", stop)
+    found = context_checkpoint.Contexts((), (), 1, 1, 0, ())
+    with pytest.raises(KeyboardInterrupt):
+        context_checkpoint._write(tmp_path / "out", options(folder), found)
+    assert not list(tmp_path.iterdir())
