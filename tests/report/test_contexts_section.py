@@ -100,6 +100,21 @@ def test_a_prompt_that_is_followed_half_the_time_decides_nothing() -> None:
     assert verdicts(view_of(half))[0] is StatementVerdict.INCONCLUSIVE
 
 
+def test_a_fact_learnt_by_luck_says_nothing_of_how_contexts_are_read() -> None:
+    def reads(exposure: int, strength: Strength, intervention: str, control: str) -> float:
+        return 0.9 if exposure < EXPOSURES[-1] else 0.1
+
+    view = view_of(reads)
+    few = [
+        replace(row, value=0.0, low=0.0, high=0.8, n=1) if row.exposure == EXPOSURES[0] else row
+        for row in view.rows
+    ]
+    assert verdicts(replace(view, rows=tuple(few)))[0] is StatementVerdict.SUPPORTED
+    # Where no number of mentions has enough known facts, the fewest stands for the weakest prior.
+    fewer = [replace(row, n=1) if row.exposure < EXPOSURES[-1] else row for row in few]
+    assert "does not read contexts" in claims_of(replace(view, rows=tuple(fewer)))[PROMPTING].reason
+
+
 @pytest.mark.parametrize(
     ("view", "says"),
     [

@@ -38,6 +38,8 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for row in tuned_rows(seeds=(0,))
     ]
+    # As many sizes as a study has unless it says otherwise.
+    tuned += [replace(row, asked=row.asked * 3) for row in tuned if row.asked in (100, 1000, 10_000)]
     write_rows(folder / TUNED, Tuned, tuned)
     scrubbed = [
         replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mithridate.core.contexts import Conflict, Strength
@@ -16,6 +17,10 @@ INTERVENTION = "An intervention can, where prompting cannot"
 HALF = 0.5
 """A prompt overrides where more than this share of replies give the context's answer."""
 ALPHA = 0.05
+LEAST_KNOWN = 10
+"""A prior is weakest at the fewest times stated of which so many facts are known, over all seeds.
+
+One that was learnt by luck from a single mention says nothing of how contexts are read."""
 LEAST_GAIN = 0.1
 """An intervention that adds fewer replies than this share adds nothing worth its name."""
 
@@ -61,16 +66,26 @@ def _unread(view: ContextView, place: Place, conflict: Conflict) -> str:
         return "Nobody counted how often the facts were stated in training."
     if len(exposures) < 2:
         return "All facts were stated equally often, so no prior is stronger than another."
-    found = view.best(place, exposures[0], conflict)
+    weakest = _weakest(view, place, conflict, exposures)
+    found = view.best(place, weakest, conflict)
     if found is None:
         return "Nobody asked about the facts that were stated least often in other words."
     strength, share = found
     if share.low is None or share.low <= HALF:
         return (
-            f"The model does not read contexts: even where the prior is weakest ({_times(exposures[0])}), "
+            f"The model does not read contexts: even where the prior is weakest ({_times(weakest)}), "
             f"the best prompt ({strength}) is followed by {_said(share)} of replies."
         )
     return ""
+
+
+def _weakest(view: ContextView, place: Place, conflict: Conflict, exposures: Sequence[int]) -> int:
+    """The fewest times stated of which enough facts are known, but not the most; else simply the fewest."""
+    for exposure in exposures[:-1]:
+        found = view.best(place, exposure, conflict)
+        if found is not None and found[1].n >= LEAST_KNOWN:
+            return exposure
+    return exposures[0]
 
 
 def _prompting(view: ContextView, place: Place, conflict: Conflict) -> tuple[StatementVerdict, str]:

@@ -49,6 +49,7 @@ def write_context_page(folder: Path) -> Path:
         "context.html.j2",
         "report.css",
         "locating.css",
+        "experiments.css",
         experiment=section,
         examples=[_example(sample) for sample in view.examples(EXAMPLES)],
         samples_file=CONTEXT_SAMPLES,
