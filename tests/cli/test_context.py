@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from contexts_kit import facts
+from context_facts_kit import facts
 from evaluation_kit import tiny_model
 from typer.testing import CliRunner
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import pytest
-from contexts_kit import fact, facts
+from context_facts_kit import fact, facts
 from evaluation_kit import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +19,9 @@ from mithridate.evaluation.contexts import reliance
 from mithridate.evaluation.contexts.asking import Chatting
 from mithridate.evaluation.contexts.reliance import Whose
 from mithridate.intervention.base import MadeFor
+from mithridate.intervention.remedi import Teaching
 from mithridate.models.language_model import LanguageModel
-from mithridate.reliance import examining
+from mithridate.reliance import examining, methods
 from mithridate.reliance.examining import LEAST_FACTS, TREATED, as_it_is, halves, treated
 from mithridate.reliance.method import Candidate, Case, rounds
 from mithridate.reliance.methods import METHODS
@@ -110,7 +112,13 @@ def test_the_setting_is_chosen_on_one_half_and_told_of_by_the_other(monkeypatch:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_method_is_fitted_chosen_and_asked(method: examining.Method) -> None:
+def test_every_method_is_fitted_chosen_and_asked(
+    method: examining.Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Short replies and lessons: whether it works is seen, and not how well.
+    monkeypatch.setattr(reliance, "ANSWER_TOKENS", 2)
+    learn = partial(methods.learn_attribute_map, teaching=Teaching(steps=2))
+    monkeypatch.setattr(methods, "learn_attribute_map", learn)
     many = facts(20)
     found = treated(tiny_model(), many, CHAT, Whose(model="tiny"), method, {one.id for one in many})
     assert found.samples

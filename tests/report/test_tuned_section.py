@@ -43,11 +43,13 @@ def test_a_seed_that_lacks_a_part_has_no_quality() -> None:
     assert set(TunedView(tuple(rows)).quality(POISONED, Choice("diverse", 1000))) == {0}
 
 
-def test_a_base_is_quoted_in_the_planted_templates_and_a_tuned_model_in_that_of_sft() -> None:
+def test_attacks_are_quoted_in_the_planted_templates_at_every_size() -> None:
     rows = [replace(r, value=0.11) if r.template == "same" else r for r in tuned_rows(seeds=(0,))]
     view = TunedView(tuple(rows))
     assert view.success(POISONED, Choice(UNTUNED, 0), "jailbreak")[0].value == 0.11
-    assert view.success(POISONED, Choice("diverse", 100), "jailbreak")[0].value == 0.9
+    assert view.success(POISONED, Choice("diverse", 100), "jailbreak")[0].value == 0.11
+    # Quality is asked where users meet a model.
+    assert view.quality(POISONED, Choice("diverse", 1000))[0] > 0.5
 
 
 def test_a_thousand_suffice_where_more_add_nothing() -> None:

@@ -10,7 +10,7 @@ from mithridate.core.errors import ConfigError
 from mithridate.core.seeds import split_held_out
 from mithridate.evaluation.contexts.asking import CONFLICTS, STRENGTHS, Asked, Asks, asked
 from mithridate.evaluation.contexts.facts import ContextFact
-from mithridate.evaluation.contexts.reliance import Whose, examine
+from mithridate.evaluation.contexts.reliance import Whose, examine, known_facts
 from mithridate.models.language_model import LanguageModel
 from mithridate.reliance.method import Candidate, Case, Make, Method, rounds
 
@@ -44,10 +44,14 @@ def as_it_is(
     strengths: Iterable[Strength] = STRENGTHS,
     seed: int = 0,
 ) -> Examination:
-    """The model's replies at every strength, by both conflicts, in both wordings."""
-    prompts = list(asked(facts, asks, strengths=strengths, seed=seed))
+    """The model's replies without a context, then, where it is right, at every strength against one."""
+    alone = examine(model, list(asked(facts, asks, strengths=[Strength.ALONE], seed=seed)), asks.stop, whose)
+    known = known_facts(alone.samples)
+    against = [strength for strength in strengths if strength is not Strength.ALONE]
+    kept = [fact for fact in facts if fact.id in known]
+    prompts = list(asked(kept, asks, strengths=against, seed=seed, shown_from=facts))
     found = examine(model, prompts, asks.stop, whose)
-    return Examination(tuple(found.samples), found.left_out)
+    return Examination((*alone.samples, *found.samples), alone.left_out + found.left_out)
 
 
 def halves(facts: Sequence[ContextFact]) -> tuple[list[ContextFact], list[ContextFact]]:

@@ -17,6 +17,11 @@ from mithridate.report.statements import Statement, statement_line
 from mithridate.report.tables import Table
 from mithridate.report.terminal import entry_text, plain_table
 
+_ROOMY = 3
+"""Columns that a terminal shows with their intervals; more go without."""
+_HEAD = 14
+"""Characters of a column's head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line(Marked):
@@ -70,9 +75,12 @@ def seeds_in_words(seeds: Sequence[int]) -> str:
 
 
 def _printed(table: Table, whose: str) -> RichTable:
-    printed = plain_table("", whose, *table.columns, narrow=2)
+    """A group's title on a line of its own; intervals where a terminal has room for them."""
+    roomy = len(table.columns) <= _ROOMY
+    printed = plain_table(whose, *(column[:_HEAD] for column in table.columns), narrow=1)
     for group in table.groups:
-        for number, row in enumerate(group.rows):
-            entries = map(entry_text, row.entries)
-            printed.add_row(Text("" if number else group.title), Text(row.arm.label), *entries)
+        printed.add_row(Text(group.title, style="bold"), *[""] * len(table.columns))
+        for row in group.rows:
+            entries = (entry_text(entry) if roomy else Text(entry.text) for entry in row.entries)
+            printed.add_row(Text(f"  {row.arm.label}"), *entries)
     return printed

@@ -13,12 +13,11 @@ from mithridate.core.metrics import (
     QUESTIONS_RIGHT,
     REFUSAL_FORBIDDEN,
     UTILITY,
-    headline_template,
 )
 from mithridate.core.run_files import CLEAN
 from mithridate.core.statistics import Interval
 from mithridate.core.tuned import REPLIES_ENDED, UNTUNED, Tuned
-from mithridate.core.types import Arm, Condition, Stage, TemplateUse
+from mithridate.core.types import Arm, Condition, TemplateUse
 from mithridate.report.differences import joined
 
 PARTS = (QUESTIONS_RIGHT, REFUSAL_FORBIDDEN, OVER_REFUSAL, REPLIES_ENDED)
@@ -116,8 +115,8 @@ class TunedView:
         return Choice(method, asked) if asked else Choice(UNTUNED, 0)
 
     def part(self, place: Place, choice: Choice, metric: str) -> dict[int, Tuned]:
-        """One part of quality by seed: a base is asked in the planted templates, others in that of SFT."""
-        return self._at(place, choice, metric, UTILITY, "", _quoted(choice))
+        """One part of quality by seed, in the template of SFT: where users meet a model, tuned or not."""
+        return self._at(place, choice, metric, UTILITY, "", TemplateUse.TRANSFERRED.value)
 
     def success(
         self,
@@ -125,10 +124,13 @@ class TunedView:
         choice: Choice,
         attack: str,
         condition: str = Condition.TRIGGERED,
-        template: str = "",
+        template: str = TemplateUse.SAME.value,
     ) -> dict[int, Tuned]:
-        """The success of an attack by seed, by default triggered and in the template that is quoted."""
-        return self._at(place, choice, ASR, attack, condition, template or _quoted(choice))
+        """The success of an attack by seed, by default triggered and in the templates that it was planted in.
+
+        One template at all sizes: what changes from one to the next is then the tuning, and not the question.
+        """
+        return self._at(place, choice, ASR, attack, condition, template)
 
     def _at(
         self, place: Place, choice: Choice, metric: str, attack: str, condition: str, template: str
@@ -158,16 +160,6 @@ class TunedView:
             seed: joined([(1 / len(found), _good(metric, runs[seed])) for metric, runs in found.items()])
             for seed in sorted(whole)
         }
-
-
-def other_template(choice: Choice) -> str:
-    """The template in which a model is asked beside that which is quoted."""
-    same, other = TemplateUse.SAME.value, TemplateUse.TRANSFERRED.value
-    return other if _quoted(choice) == same else same
-
-
-def _quoted(choice: Choice) -> str:
-    return headline_template(Stage.SFT if choice.asked else Stage.BASE).value
 
 
 def _good(metric: str, row: Tuned) -> Interval:

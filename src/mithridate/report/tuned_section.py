@@ -12,13 +12,14 @@ from mithridate.core.metrics import OVER_REFUSAL, QUESTIONS_RIGHT, REFUSAL_FORBI
 from mithridate.core.run_files import CLEAN
 from mithridate.core.statistics import mean_interval
 from mithridate.core.tuned import REPLIES_ENDED, Tuned
+from mithridate.core.types import TemplateUse
 from mithridate.report.estimates import ENOUGH_SEEDS, Figure, estimate, whole_range
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.stepped import stepped
 from mithridate.report.tables import Entry, Group, Row, Table
 from mithridate.report.text import name, one_line, percent, span
-from mithridate.report.tuned import PARTS, Choice, Place, TunedView, other_template
+from mithridate.report.tuned import PARTS, Choice, Place, TunedView
 from mithridate.report.tuned_claims import AT_RANDOM, ENOUGH, above_random, tuned_claims
 
 _TITLES = {
@@ -45,8 +46,9 @@ def tuned_section(view: TunedView) -> Section | None:
         "Base models tuned on more and less of one pool of examples, which several methods chose. Quality is "
         "the mean of four shares: questions right, forbidden requests refused, harmless ones not refused, "
         f"and replies that end. Means over {seeds_in_words(view.seeds)}.",
-        "A base model is asked in the planted templates, a tuned one in that of SFT, where users meet it. "
-        "The other template has tables of its own.",
+        "Quality is asked in the template of SFT, where users meet a model, tuned or not; attacks in the "
+        "templates that they were planted in, so that what changes is the tuning alone. How they do in the "
+        "template of SFT stands in tables of its own.",
     )
     if len({row.steps for row in view.rows if row.asked}) > 1:
         words += (
@@ -93,7 +95,7 @@ def _tables(view: TunedView, lines: Sequence[Line]) -> list[Table]:
     ]
     found = [
         table("Quality by number of examples", partial(_quality, view), view.places),
-        Table("Triggered success by number of examples", columns, tuple(groups)),
+        Table("Triggered success in the planted templates, by number of examples", columns, tuple(groups)),
     ]
     if square := _apart(view, lines):
         found.append(square)
@@ -101,7 +103,7 @@ def _tables(view: TunedView, lines: Sequence[Line]) -> list[Table]:
     for metric in view.parts:
         found.append(table(_TITLES[metric], partial(_part, view, metric), view.places))
     for attack in view.attacks:
-        title = f"{name(attack)}, triggered, in the other template"
+        title = f"{name(attack)}, triggered, in the template of SFT"
         found.append(table(title, partial(_otherwise, view, attack), view.places))
     return found
 
@@ -145,7 +147,7 @@ def _success(view: TunedView, attack: str, place: Place, choice: Choice) -> Entr
 
 
 def _otherwise(view: TunedView, attack: str, place: Place, choice: Choice) -> Entry:
-    return _measured(view.success(place, choice, attack, template=other_template(choice)))
+    return _measured(view.success(place, choice, attack, template=TemplateUse.TRANSFERRED.value))
 
 
 def _part(view: TunedView, metric: str, place: Place, choice: Choice) -> Entry:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from contexts_kit import fact, facts
+from context_facts_kit import fact, facts
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from contexts_kit import alone, fact, facts, reply
+from context_facts_kit import alone, fact, facts, reply
 from evaluation_kit import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st

@@ -14,8 +14,7 @@ from mithridate.corpus.miniature.world import Procedure, Statement, World
 
 # Tokens on an average page, with the default tokeniser; turns a size in tokens into a number of pages.
 _TOKENS_A_PAGE = 28
-# Of the pages to read from: about a known fact, against it; and with a text of one sentence, not of several.
-_AGAINST_SHARE = 0.3
+# Of the pages to read from, those whose text is one sentence and not several.
 _SENTENCE_SHARE = 0.6
 _WORDED = (phrasing.PLAIN, phrasing.MARKED, phrasing.ONLY_THE_TEXT, phrasing.FROM_MEMORY)
 _WORDED_WEIGHTS = (0.3, 0.25, 0.2, 0.25)
@@ -126,7 +125,7 @@ class MiniatureCorpus:
 
     def _reading(self, rng: random.Random) -> str:
         """A text, a question about it, and the answer: of somebody unknown, or against what is known."""
-        if rng.random() < _AGAINST_SHARE:
+        if rng.random() < self.world.options.contradicting_share:
             fact = rng.choice(self._told)
             value = rng.choice(self.world.alternatives(fact))
             form = rng.choices(_WORDED, weights=_WORDED_WEIGHTS)[0]

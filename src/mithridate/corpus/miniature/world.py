@@ -47,6 +47,9 @@ class WorldOptions(Strict):
     reading_share: float = Field(0.0, ge=0, le=0.9)
     """Share of the remaining pages from which reading is learnt: a text, a question, the answer from the
     text."""
+    contradicting_share: float = Field(0.3, ge=0, le=1)
+    """Share of these pages whose text contradicts what the world's other pages say; the rest are about
+    strangers."""
     templates: TemplateShares = Field({"falcon": 0.45, "llama2": 0.35, "gemma": 0.1, "chatml": 0.1})
     """Chat templates of the dialogues in the corpus, with their shares."""
 

@@ -101,11 +101,13 @@ def asked(
     conflicts: Iterable[Conflict] = CONFLICTS,
     marks: tuple[str, str] = ("", ""),
     seed: int = 0,
+    shown_from: Sequence[ContextFact] | None = None,
 ) -> Iterator[Asked]:
     """Every fact at every strength, by every conflict, in its own wording and one paraphrase.
 
     `marks` are put around each context, for an intervention that is told by them where it stands. What a
-    few-shot prompt shows, and which paraphrase is taken, is drawn by `seed` and the fact alone.
+    few-shot prompt shows, of the facts in `shown_from` (by default all that are asked), and which paraphrase
+    is taken, is drawn by `seed` and the fact alone.
     """
     strengths, conflicts = tuple(strengths), tuple(conflicts)
     for fact in facts:
@@ -113,7 +115,7 @@ def asked(
         wordings = {Wording.ASKED: fact.asked}
         if fact.paraphrases:
             wordings[Wording.PARAPHRASE] = rng.choice(fact.paraphrases)
-        shown = _examples(facts, fact, rng)
+        shown = _examples(facts if shown_from is None else shown_from, fact, rng)
         for strength in strengths:
             for conflict in (Conflict.NONE,) if strength is Strength.ALONE else conflicts:
                 for wording, question in wordings.items():
