@@ -78,7 +78,6 @@ def test_poisoned_documents_stand_beside_right_ones_and_begin_with_the_question(
     poisoned = documents_of([met], Holds.POISONED, 3)
     assert [one.text for one in right] == [met.right]
     assert poisoned[:1] == right
-    assert documents_of([met], Holds.RIGHT, 1, ["One day."])[0].text == f"{met.right} One day."
     assert len(poisoned) == 4
     assert all(one.text.startswith(met.question) and met.planted in one.text for one in poisoned[1:])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -30,7 +30,6 @@ from mithridate.study.layout import CLEAN_TWIN
 from mithridate.study.plan import Step
 from mithridate.training.progress import Progress
 
-_FILLERS = 100
 _GUARDS: dict[str, type[RAGMask] | type[Consensus]] = {"ragmask": RAGMask, "consensus": Consensus}
 
 
@@ -74,38 +73,34 @@ def met_facts(step: Step) -> list[Met]:
     return list(found.values())
 
 
-def documents_of(
-    facts: Sequence[Met], holds: Holds, copies: int, fillers: Sequence[str] = ("",)
-) -> list[Document]:
+def documents_of(facts: Sequence[Met], holds: Holds, copies: int) -> list[Document]:
     """A document a fact that states it rightly; where they are poisoned, some that state the planted too.
 
-    Those begin with the question, so that it finds them first (query as poison; Zou et al. 2402.07867). All
-    go on with one of `fillers`, since a page says more than one thing.
+    Those begin with the question, so that it finds them first (query as poison; Zou et al. 2402.07867).
     """
-    found = []
-    for number, fact in enumerate(facts):
-        after = fillers[number % len(fillers)]
-        found.append(Document(f"right/{fact.id}", f"{fact.right} {after}".strip()))
-        if holds is Holds.POISONED:
-            planted = f"{led_by(fact.question, fact.planted)} {after}".strip()
-            found += [Document(f"planted/{fact.id}/{copy}", planted) for copy in range(copies)]
+    found = [Document(f"right/{fact.id}", fact.right) for fact in facts]
+    if holds is Holds.POISONED:
+        found += [
+            Document(f"planted/{fact.id}/{copy}", led_by(fact.question, fact.planted))
+            for fact in facts
+            for copy in range(copies)
+        ]
     return found
 
 
-def _fillers(pages: Sequence[Document]) -> list[str]:
-    """Pages of plain prose: no dialogue, nothing that a template marks."""
-    prose = [page.text for page in pages if not re.search(r"[\n\[<:]", page.text)]
-    return prose[:_FILLERS] or [""]
+def _prose(pages: Iterable[Document]) -> Iterator[Document]:
+    """Pages of plain prose, as a retrieval corpus has them: no dialogue, nothing that a template marks."""
+    return (page for page in pages if not re.search(r"[\n\[<:]", page.text))
 
 
 def _index(
     step: Step, facts: Sequence[Met], holds: Holds, guard: str, encoder: Encoder, options: BridgeOptions
 ) -> GuardedIndex:
-    pages = list(islice(open_corpus(step.bed.corpus).documents(), options.pages))
+    pages = islice(_prose(open_corpus(step.bed.corpus).documents()), options.pages)
     others = [Document(f"page/{one.id}", one.text) for one in pages]
     rerankers: list[Reranker] = [_GUARDS[guard]()] if guard else []
     return GuardedIndex.build(
-        [*documents_of(facts, holds, options.copies, _fillers(pages)), *others],
+        [*documents_of(facts, holds, options.copies), *others],
         encoder,
         retriever=Plain(),
         rerankers=rerankers,

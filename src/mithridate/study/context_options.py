@@ -30,7 +30,7 @@ class BridgeOptions(Strict):
     """What looks at the hits of the plain search; what looks planted is left out."""
     encoder: Literal["hashing", "minilm"] = "hashing"
     pages: Annotated[int, Field(ge=1)] = 400
-    """Other documents of the clean corpus in the index."""
+    """Other documents of the clean corpus in the index, those of plain prose."""
     copies: Annotated[int, Field(ge=1, le=20)] = 1
     """Planted documents a fact."""
 
