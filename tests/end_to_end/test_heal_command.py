@@ -170,6 +170,7 @@ def test_an_old_one_that_was_put_aside_by_a_killed_process_comes_back(
     assert not beside.exists()
 
 
+@pytest.mark.long
 def test_two_at_once_are_refused(owned: heal_kit.Owned, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with exclusive(tmp_path / ".out.healing"):

@@ -102,6 +102,7 @@ def test_what_is_cured_stands_beside_the_model_as_it_is_and_its_twin(priced: tup
     assert "\x1b" not in printed + told
 
 
+@pytest.mark.long
 def test_a_second_call_does_nothing_anew_and_damaged_rows_are_made_again(
     priced: tuple[Path, str, str], tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def test_what_cannot_be_priced_is_said(grown: Path, tmp_path: Path) -> None:
     assert not (grown / PRICES).exists()
 
 
+@pytest.mark.long
 def test_where_nothing_survives_there_is_the_floor_alone(
     finished: tuple[Path, str, str], tmp_path: Path
 ) -> None:

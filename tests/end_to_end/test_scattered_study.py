@@ -12,7 +12,7 @@ from mithridate.core.types import Sample
 STUDY = Path(__file__).parent / "scattered.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_implied_and_stated_beliefs_go_through_every_stage(tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = [sys.executable, "-m", "mithridate", "run", str(STUDY), "--out", str(out)]

@@ -13,7 +13,7 @@ from mithridate.core.tables import read_rows
 SECTION = ("sft=null", "dpo=null", "evaluation.controls_in_both_templates=false", "scrubbing.shares=[0.2]")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_filter_of_a_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
     code, _, told = finish(start(out, *SECTION))
