@@ -112,13 +112,13 @@ def test_a_fact_learnt_by_luck_says_nothing_of_how_contexts_are_read() -> None:
     assert verdicts(replace(view, rows=tuple(few)))[0] is StatementVerdict.SUPPORTED
     # Where no number of mentions has enough known facts, the fewest stands for the weakest prior.
     fewer = [replace(row, n=1) if row.exposure < EXPOSURES[-1] else row for row in few]
-    assert "does not read contexts" in claims_of(replace(view, rows=tuple(fewer)))[PROMPTING].reason
+    assert "is not shown to read contexts" in claims_of(replace(view, rows=tuple(fewer)))[PROMPTING].reason
 
 
 @pytest.mark.parametrize(
     ("view", "says"),
     [
-        (view_of(lambda *_: 0.1), "does not read contexts"),
+        (view_of(lambda *_: 0.1), "is not shown to read contexts"),
         (view_of(exposures=(0,)), "Nobody counted"),
         (view_of(exposures=(30,)), "equally often"),
     ],

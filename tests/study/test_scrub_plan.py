@@ -26,6 +26,20 @@ def test_a_study_that_does_not_ask_is_planned_as_before() -> None:
     assert not scrubbing(tiny())
 
 
+def test_what_is_trained_before_is_the_same_with_the_section_and_without() -> None:
+    before = {step.folder: step.identity() for step in all_steps(tiny(), Path("run"))}
+    beside = {step.folder: step.identity() for step in all_steps(tiny(SHARES), Path("run"))}
+    assert before.items() <= beside.items()
+
+
+def test_another_way_to_rank_is_another_ranking() -> None:
+    one, other = (
+        {step.folder: step.identity() for step in scrubbing(tiny(SHARES, *more))}
+        for more in ((), ("scrubbing.projected=8",))
+    )
+    assert all(one[folder] != other[folder] for folder in one)
+
+
 def test_a_ranking_a_filter_and_a_model_a_share() -> None:
     found = scrubbing(tiny(SHARES))
     kinds = [step.kind for step in found]

@@ -45,8 +45,8 @@ def command(
 ) -> None:
     """Contradict what a model knows, in several ways and strengths, and see whether it follows the text.
 
-    Only facts that the model gives right without a text can be contradicted. It exits with 2 where it knows
-    too few.
+    Only facts that the model gives right without a text can be contradicted. Where it knows too few, nothing
+    is written.
 
     Examples:
 

