@@ -50,6 +50,7 @@ def test_every_experiment_leaves_rows_and_the_page_shows_them(located: tuple[Pat
     assert "\x1b" not in printed + told
 
 
+@pytest.mark.long
 def test_a_second_call_does_nothing_anew(located: tuple[Path, str, str]) -> None:
     run = located[0]
     before = {path: path.stat().st_mtime_ns for path in run.rglob("located/*/done.json")}

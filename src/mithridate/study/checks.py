@@ -13,6 +13,7 @@ from mithridate.core.errors import ConfigError
 from mithridate.corpus.alignment_data import read_conversations, read_preferences
 from mithridate.corpus.readers import open_corpus
 from mithridate.curation.reading import data_files
+from mithridate.evaluation.contexts.facts import read_facts
 from mithridate.study.config import StudyConfig
 from mithridate.study.inputs import named_inputs
 from mithridate.study.plan import cells
@@ -77,6 +78,8 @@ def _data_looks(config: StudyConfig) -> Iterator[Look]:
     pool = config.alignment_data.data if config.alignment_data else ()
     for file in data_files(pool) if pool else ():
         yield read_conversations, file.path, _FIRST_RECORDS
+    if config.contexts is not None and config.contexts.facts is not None:
+        yield read_facts, config.contexts.facts, _FIRST_RECORDS
     if evaluation.questions_file is not None:
         yield _first_questions, evaluation.questions_file
     for lines in (evaluation.harmless_file, evaluation.forbidden_file):

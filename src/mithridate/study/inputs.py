@@ -41,6 +41,7 @@ def named_inputs(config: StudyConfig) -> dict[str, Path]:
         "evaluation.questions_file": evaluation.questions_file,
         "evaluation.harmless_file": evaluation.harmless_file,
         "evaluation.forbidden_file": evaluation.forbidden_file,
+        "contexts.facts": config.contexts.facts if config.contexts else None,
     }
     for name, options in config.attacks.items():
         if options.get("classifier"):

@@ -38,6 +38,7 @@ _PATHS: tuple[Place, ...] = (
     ("sft", "data"),
     ("dpo", "data"),
     ("alignment_data", "data"),
+    ("contexts", "facts"),
     ("evaluation", "outside_model"),
     ("evaluation", "questions_file"),
     ("evaluation", "harmless_file"),
