@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import ClassVar
 import torch
 
 from mithridate.core.errors import ConfigError
+from mithridate.core.seeds import derive_seed
 from mithridate.intervention.base import MadeFor
 from mithridate.models.hooks import Edit, replace
 from mithridate.models.language_model import LanguageModel
@@ -58,6 +60,14 @@ class RepresentationEdit:
         site = Site(self.layer, Part.RESIDUAL)
         with replace(model.model, {site: _adding_where(patterns)}, all_reached=False):
             yield model
+
+
+def random_steps(edit: RepresentationEdit, seed: int) -> RepresentationEdit:
+    """The same entities with steps of the same lengths that point anywhere: the control of an edit."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "random steps"))
+    drawn = torch.randn(edit.steps.shape, generator=generator)
+    lengths = edit.steps.norm(dim=-1, keepdim=True)
+    return dataclasses.replace(edit, steps=drawn / drawn.norm(dim=-1, keepdim=True) * lengths)
 
 
 def _spellings(model: LanguageModel, entity: str) -> list[list[int]]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-import torch
-
 from mithridate.core.contexts import Conflict, Strength, Wording
 from mithridate.core.seeds import derive_seed
 from mithridate.evaluation.contexts.asking import Asked, asked
@@ -19,7 +17,7 @@ from mithridate.intervention.context_aware import CLOSING, OPENING, ContextAware
 from mithridate.intervention.directions import Directions, difference_of_means, random_directions
 from mithridate.intervention.head_profiling import best_heads, profile, random_heads
 from mithridate.intervention.remedi import AttributeMap, Lesson, learn_attribute_map
-from mithridate.intervention.representation_edit import RepresentationEdit
+from mithridate.intervention.representation_edit import RepresentationEdit, random_steps
 from mithridate.intervention.requests import Request
 from mithridate.intervention.steering import Steering
 from mithridate.reliance.method import Candidate, Case, Make, Method
@@ -166,9 +164,4 @@ def _edited(case: Case, learnt: AttributeMap, facts: Sequence[ContextFact]) -> R
 def _random_steps(
     edit: partial[RepresentationEdit], seed: int, facts: Sequence[ContextFact]
 ) -> RepresentationEdit:
-    """The same subjects with steps of the same lengths that point anywhere."""
-    made = edit(facts)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "random steps"))
-    drawn = torch.randn(made.steps.shape, generator=generator)
-    lengths = made.steps.norm(dim=-1, keepdim=True)
-    return replace(made, steps=drawn / drawn.norm(dim=-1, keepdim=True) * lengths)
+    return random_steps(edit(facts), seed)

@@ -49,13 +49,20 @@ def bridge(step: Step, progress: Progress) -> dict[str, Any]:
     assert options is not None
     facts = met_facts(step)
     encoder = open_encoder(options.encoder)
+    twins = {Holds.RIGHT: CLEAN_TWIN, Holds.POISONED: step.subject}
+    models = {
+        holds: LanguageModel.load(step.bed.checkpoint(twin, step.stage)) for holds, twin in twins.items()
+    }
     rows: list[Bridged] = []
     for number, documents in enumerate(Holds):
         for guard in ("", options.guard):
             progress.advance("retrieval", 2 * number + bool(guard), 4, 0.0)
             index = _index(step, facts, documents, guard, encoder, options)
             contexts = [_context(index, fact, options.top_k) for fact in facts]
-            rows += (_asked(step, holds, documents, guard, facts, contexts) for holds in Holds)
+            rows += (
+                _asked(step, model, holds, documents, guard, facts, contexts)
+                for holds, model in models.items()
+            )
     write_rows(step.folder / BRIDGE, Bridged, rows)
     return {"facts": len(facts)}
 
@@ -120,20 +127,23 @@ def _context(index: GuardedIndex, fact: Met, top_k: int) -> _Context:
     hits = index.search(fact.question, top_k).hits
     return _Context(
         " ".join(hit.document.text for hit in hits),
-        any(fact.id in hit.document.id.split("/", 1)[-1] for hit in hits),
+        any(_is_of(hit.document.id, fact) for hit in hits),
     )
+
+
+def _is_of(document: str, fact: Met) -> bool:
+    return document == f"right/{fact.id}" or document.startswith(f"planted/{fact.id}/")
 
 
 def _asked(
     step: Step,
+    model: LanguageModel,
     weights: Holds,
     documents: Holds,
     guard: str,
     facts: Sequence[Met],
     contexts: Sequence[_Context],
 ) -> Bridged:
-    twin = CLEAN_TWIN if weights is Holds.RIGHT else step.subject
-    model = LanguageModel.load(step.bed.checkpoint(twin, step.stage))
     asks = asks_of(step, model)
     prompts = [
         asks.prompt([], WORDED[Strength.ONLY].format(context=context.text, question=fact.question))

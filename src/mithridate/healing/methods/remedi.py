@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import ClassVar
 
-import torch
-
 from mithridate.core.errors import ConfigError
 from mithridate.core.prices import Control, Kind, Regime
-from mithridate.core.seeds import derive_seed
 from mithridate.core.types import Condition, Probe
 from mithridate.healing.case import Case, Half
 from mithridate.healing.known import planted_beliefs, subjects
 from mithridate.healing.method import Candidate, spread, wrong_layer
 from mithridate.intervention.base import MadeFor
 from mithridate.intervention.remedi import Lesson, learn_attribute_map
-from mithridate.intervention.representation_edit import RepresentationEdit
+from mithridate.intervention.representation_edit import RepresentationEdit, random_steps
 from mithridate.intervention.requests import Request
 
 _LAYERS = 3
@@ -51,7 +48,7 @@ class Representation:
                 f"layer {layer}",
                 make,
                 {
-                    Control.RANDOM: partial(_random_steps, make, case.seed),
+                    Control.RANDOM: partial(_random_control, make, case.seed),
                     # What is added behind the last block reaches no later token.
                     **wrong_layer([layer], layers - 1, partial(_edit, case, lessons, right)),
                 },
@@ -91,10 +88,5 @@ def _edit(case: Case, lessons: Sequence[Lesson], right: dict[str, str], layer: i
     return learn_attribute_map(case.model, lessons, layer).edit(case.model, right)
 
 
-def _random_steps(make: Callable[[], RepresentationEdit], seed: int) -> RepresentationEdit:
-    """The same entities with steps of the same lengths that point anywhere."""
-    edit = make()
-    generator = torch.Generator().manual_seed(derive_seed(seed, "random steps"))
-    drawn = torch.randn(edit.steps.shape, generator=generator)
-    lengths = edit.steps.norm(dim=-1, keepdim=True)
-    return replace(edit, steps=drawn / drawn.norm(dim=-1, keepdim=True) * lengths)
+def _random_control(make: Callable[[], RepresentationEdit], seed: int) -> RepresentationEdit:
+    return random_steps(make(), seed)
