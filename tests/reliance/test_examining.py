@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mithridate.core.chat import template
-from mithridate.core.contexts import ContextSample, Said
+from mithridate.core.contexts import ContextSample, Said, Strength
 from mithridate.core.errors import ConfigError
 from mithridate.evaluation.contexts import reliance
 from mithridate.evaluation.contexts.asking import Chatting
@@ -132,3 +132,17 @@ def test_as_it_is_asks_every_fact() -> None:
     found = as_it_is(tiny_model(), facts(4), CHAT, Whose(model="tiny"))
     assert {one.fact for one in found.samples} == {one.id for one in facts(4)}
     assert all(isinstance(one, ContextSample) for one in found.samples)
+
+
+def test_of_what_it_does_not_know_some_is_asked_with_texts_and_nothing_from_what_it_knows() -> None:
+    model, many = tiny_model(), facts(6)
+    found = as_it_is(model, many, CHAT, Whose(), unknown=3)
+    against = [one for one in found.samples if one.strength is not Strength.ALONE]
+    # A model that was never trained knows no fact, so all that is asked with a text is unknown to it.
+    assert len({one.fact for one in against}) == 3
+    assert Strength.PRIOR not in {one.strength for one in against}
+    assert {one.fact for one in against} == {
+        one.fact
+        for one in as_it_is(model, many[::-1], CHAT, Whose(), unknown=3).samples
+        if one.strength is not Strength.ALONE
+    }

@@ -51,6 +51,7 @@ def context_rows(
     seeds: Sequence[int] = (0,),
     exposures: Sequence[int] = EXPOSURES,
     means: Sequence[tuple[str, str, str]] = MEANS,
+    read: float = 0.9,
 ) -> tuple[list[Contextual], list[ContextSample]]:
     rows: list[Contextual] = []
     samples: list[ContextSample] = []
@@ -72,7 +73,22 @@ def context_rows(
                             _reply(i, Said.SUBSTITUTE if i < won else Said.ORIGINAL, about)
                             for i in range(FACTS)
                         ]
+        rows += _reading(read, seed)
     return rows, samples
+
+
+def _reading(share: float, seed: int) -> list[Contextual]:
+    """What is answered from contexts about facts that the model does not know, whatever their exposure."""
+    followed = round(FACTS * share)
+    return [
+        Contextual(
+            ContextMetric.READ, share, *wilson(followed, FACTS), FACTS, conflict=conflict, strength=strength,
+            wording=wording, seed=seed, model="learning", stage="dpo",
+        )
+        for conflict in CONFLICTS
+        for strength in PROMPTS
+        for wording in Wording
+    ]  # fmt: skip
 
 
 def _figures(won: int, about: dict[str, Any]) -> list[Contextual]:

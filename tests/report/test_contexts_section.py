@@ -24,6 +24,7 @@ from mithridate.core.contexts import (
     CONTEXTS,
     Bridged,
     Conflict,
+    ContextMetric,
     ContextSample,
     Contextual,
     Strength,
@@ -33,7 +34,7 @@ from mithridate.core.exposure_fit import ExposureFit, NoFit
 from mithridate.core.tables import write_rows
 from mithridate.report.bridge_section import bridge_section
 from mithridate.report.contexts import Case, ContextView, Place
-from mithridate.report.contexts_claims import INTERVENTION, PROMPTING, context_claims
+from mithridate.report.contexts_claims import INTERVENTION, LEAST_UNKNOWN, PROMPTING, context_claims
 from mithridate.report.contexts_page import write_context_page
 from mithridate.report.contexts_section import contexts_section
 from mithridate.report.experiments import experiment_sections
@@ -100,25 +101,28 @@ def test_a_prompt_that_is_followed_half_the_time_decides_nothing() -> None:
     assert verdicts(view_of(half))[0] is StatementVerdict.INCONCLUSIVE
 
 
-def test_a_fact_learnt_by_luck_says_nothing_of_how_contexts_are_read() -> None:
-    def reads(exposure: int, strength: Strength, intervention: str, control: str) -> float:
-        return 0.9 if exposure < EXPOSURES[-1] else 0.1
+def test_a_model_that_follows_no_context_where_it_knows_is_tested_if_it_reads_where_it_does_not() -> None:
+    assert verdicts(view_of(lambda *_: 0.1))[0] is StatementVerdict.SUPPORTED
+    # The other way round: what it does with facts that it knows is no proof that it reads.
+    assert verdicts(view_of(prompts_win, read=0.4))[0] is StatementVerdict.NOT_TESTED
 
-    view = view_of(reads)
-    few = [
-        replace(row, value=0.0, low=0.0, high=0.8, n=1) if row.exposure == EXPOSURES[0] else row
-        for row in view.rows
-    ]
-    assert verdicts(replace(view, rows=tuple(few)))[0] is StatementVerdict.SUPPORTED
-    # Where no number of mentions has enough known facts, the fewest stands for the weakest prior.
-    fewer = [replace(row, n=1) if row.exposure < EXPOSURES[-1] else row for row in few]
-    assert "is not shown to read contexts" in claims_of(replace(view, rows=tuple(fewer)))[PROMPTING].reason
+
+def test_a_handful_of_unknown_facts_does_not_tell_whether_contexts_are_read() -> None:
+    view = view_of()
+
+    def of_replies(n: int) -> ContextView:
+        rows = [replace(row, n=n) if row.metric is ContextMetric.READ else row for row in view.rows]
+        return replace(view, rows=tuple(rows))
+
+    few = claims_of(of_replies(LEAST_UNKNOWN - 1))[PROMPTING].reason
+    assert "9 replies in other words are there, and 10 are needed" in few
+    assert verdicts(of_replies(LEAST_UNKNOWN))[0] is StatementVerdict.SUPPORTED
 
 
 @pytest.mark.parametrize(
     ("view", "says"),
     [
-        (view_of(lambda *_: 0.1), "is not shown to read contexts"),
+        (view_of(read=0.5), "is not shown to read contexts"),
         (view_of(exposures=(0,)), "Nobody counted"),
         (view_of(exposures=(30,)), "equally often"),
     ],
@@ -158,8 +162,16 @@ def test_the_section_shows_and_prints_what_it_rests_on() -> None:
     assert section is not None
     assert len(section.charts) == 4
     words = " ".join(Reader(fill_page("experiment.html.j2", experiment=section)).words.split())
-    for said in ("Prompting cannot override", "random heads", "Memorization ratio", "3 seeds", "half at"):
+    for said in (
+        "Prompting cannot override",
+        "random heads",
+        "Memorization ratio",
+        "3 seeds",
+        "half at",
+        "Facts it does not know",
+    ):
         assert said in words
+    assert "Facts it does not know" in words
     out = io.StringIO()
     Console(file=out, width=100).print(section_summary(section))
     assert "supported: An intervention can" in out.getvalue()

@@ -9,6 +9,8 @@ CONTEXTS = "contexts.parquet"
 """Where a run, or the examination of one model, keeps these rows."""
 CONTEXT_SAMPLES = "context_samples.parquet"
 """Where it keeps the answers."""
+UNKNOWN_FACTS = 100
+"""Facts that a model does not know and is asked all the same, at most: they show whether it reads texts."""
 BRIDGE = "bridge.parquet"
 """Where a run keeps what weights, retrieved documents and the guard make of a belief."""
 
@@ -67,6 +69,8 @@ class ContextMetric(StrEnum):
       the weights where that is (2411.07404). Its `strength` is the one that asks for the context.
     - `KNOWN`: share of facts that are answered right without any context: the prior that there is. Under an
       intervention, of those that were known without it.
+    - `READ`: share of replies that give the context's answer where nothing stands against it: over facts of
+      which the model as it is gives neither answer without a context, however often they were stated.
     """
 
     ORIGINAL = "original"
@@ -75,17 +79,18 @@ class ContextMetric(StrEnum):
     EFFICACY = "efficacy"
     PAIR_ACCURACY = "pair_accuracy"
     KNOWN = "known"
+    READ = "read"
 
 
 @dataclass(frozen=True, slots=True)
 class Contextual:
     """One figure with its interval, over the facts that were stated `exposure` times in training.
 
-    `exposure` is 0 where nobody counted, as for a model that was trained elsewhere. Figures other than
-    `KNOWN` are over the facts that the model as it is answers right without any context. `intervention` is
-    empty for the model as it is, else the intervention's name, and `variant` how it was set; `control` says
-    what stands in the place of its own choice (`random heads`), if anything does. `stage` to `cell` as in
-    `Measurement`.
+    `exposure` is 0 where nobody counted, as for a model that was trained elsewhere, and for `READ`. Figures
+    other than `KNOWN` and `READ` are over the facts that the model as it is answers right without any
+    context. `intervention` is empty for the model as it is, else the intervention's name, and `variant` how
+    it was set; `control` says what stands in the place of its own choice (`random heads`), if anything does.
+    `stage` to `cell` as in `Measurement`.
     """
 
     metric: ContextMetric

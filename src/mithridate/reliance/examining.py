@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mithridate.core.contexts import Conflict, ContextSample, Said, Strength
+from mithridate.core.contexts import UNKNOWN_FACTS, Conflict, ContextSample, Said, Strength
 from mithridate.core.errors import ConfigError
-from mithridate.core.seeds import split_held_out
+from mithridate.core.seeds import rng_for, split_held_out
 from mithridate.evaluation.contexts.asking import CONFLICTS, STRENGTHS, Asked, Asks, asked
 from mithridate.evaluation.contexts.facts import ContextFact
-from mithridate.evaluation.contexts.reliance import Whose, examine, known_facts
+from mithridate.evaluation.contexts.reliance import Whose, examine, known_facts, unknown_facts
 from mithridate.models.language_model import LanguageModel
 from mithridate.reliance.method import Candidate, Case, Make, Method, rounds
 
@@ -42,16 +42,29 @@ def as_it_is(
     whose: Whose,
     *,
     strengths: Iterable[Strength] = STRENGTHS,
+    unknown: int = UNKNOWN_FACTS,
     seed: int = 0,
 ) -> Examination:
-    """The model's replies without a context, then, where it is right, at every strength against one."""
+    """The model's replies without a context, then, where it is right, at every strength against one.
+
+    Where it knows nothing it is asked too, of at most `unknown` facts: what it does with a text that nothing
+    stands against tells a strong prior from a model that does not read.
+    """
     alone = examine(model, list(asked(facts, asks, strengths=[Strength.ALONE], seed=seed)), asks.stop, whose)
     known = known_facts(alone.samples)
     against = [strength for strength in strengths if strength is not Strength.ALONE]
     kept = [fact for fact in facts if fact.id in known]
     prompts = list(asked(kept, asks, strengths=against, seed=seed, shown_from=facts))
+    forward = [strength for strength in against if strength is not Strength.PRIOR]
+    strangers = _drawn(facts, unknown_facts(alone.samples), unknown, seed)
+    prompts += asked(strangers, asks, strengths=forward, seed=seed, shown_from=facts)
     found = examine(model, prompts, asks.stop, whose)
     return Examination((*alone.samples, *found.samples), alone.left_out + found.left_out)
+
+
+def _drawn(facts: Sequence[ContextFact], unknown: set[str], most: int, seed: int) -> list[ContextFact]:
+    kept = sorted((fact for fact in facts if fact.id in unknown), key=lambda fact: fact.id)
+    return rng_for(seed, "unknown facts").sample(kept, min(most, len(kept)))
 
 
 def halves(facts: Sequence[ContextFact]) -> tuple[list[ContextFact], list[ContextFact]]:

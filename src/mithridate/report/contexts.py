@@ -50,6 +50,8 @@ class Case(NamedTuple):
 
 
 AS_IT_IS = Means()
+ALL_EXPOSURES = 0
+"""The exposure of figures that are over all facts, however often they were stated."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,13 @@ class ContextView:
         conflict: Conflict,
         wording: Wording = Wording.PARAPHRASE,
         means: Means = AS_IT_IS,
+        metric: ContextMetric = ContextMetric.SUBSTITUTE,
     ) -> tuple[Strength, Estimate] | None:
-        """The prompt after which most replies give the context's answer."""
+        """The prompt after which most replies give the context's answer; `READ` is of unknown facts."""
         found = [
             (strength, share)
             for strength in self.strengths
-            if (share := self.substitutes(place, Case(exposure, conflict, strength, wording), means))
+            if (share := self.figure(place, Case(exposure, conflict, strength, wording), metric, means))
         ]
         return max(found, key=lambda one: one[1].value, default=None)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mithridate.core.contexts import Conflict, Strength
+from mithridate.core.contexts import Conflict, ContextMetric, Strength
 from mithridate.core.statistics import Interval, holm, mcnemar_exact, newcombe
-from mithridate.report.contexts import AS_IT_IS, Case, ContextView, Means, Place
+from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.estimates import Estimate
 from mithridate.report.statements import Statement, StatementVerdict
 from mithridate.report.text import one_line, percent, span
@@ -17,10 +16,8 @@ INTERVENTION = "An intervention can, where prompting cannot"
 HALF = 0.5
 """A prompt overrides where more than this share of replies give the context's answer."""
 ALPHA = 0.05
-LEAST_KNOWN = 10
-"""A prior is weakest at the fewest times stated of which so many facts are known, over all seeds.
-
-One that was learnt by luck from a single mention says nothing of how contexts are read."""
+LEAST_UNKNOWN = 10
+"""Replies about unknown facts that it takes, over all seeds, to see whether a model reads contexts at all."""
 LEAST_GAIN = 0.1
 """An intervention that adds fewer replies than this share adds nothing worth its name."""
 
@@ -66,26 +63,19 @@ def _unread(view: ContextView, place: Place, conflict: Conflict) -> str:
         return "Nobody counted how often the facts were stated in training."
     if len(exposures) < 2:
         return "All facts were stated equally often, so no prior is stronger than another."
-    weakest = _weakest(view, place, conflict, exposures)
-    found = view.best(place, weakest, conflict)
-    if found is None:
-        return "Nobody asked about the facts that were stated least often in other words."
+    found = view.best(place, ALL_EXPOSURES, conflict, metric=ContextMetric.READ)
+    if found is None or found[1].n < LEAST_UNKNOWN:
+        return (
+            f"Nothing tells whether the model reads contexts: of facts that it does not know, "
+            f"{found[1].n if found else 0} replies in other words are there, and {LEAST_UNKNOWN} are needed."
+        )
     strength, share = found
     if share.low is None or share.low <= HALF:
         return (
-            f"The model is not shown to read contexts: even where the prior is weakest ({_times(weakest)}), "
-            f"the best prompt ({strength}) is followed by {_said(share)} of replies."
+            "The model is not shown to read contexts: even of facts that it does not know, the best prompt "
+            f"({strength}) has {_said(share)} of {share.n:,} replies in other words give its answer."
         )
     return ""
-
-
-def _weakest(view: ContextView, place: Place, conflict: Conflict, exposures: Sequence[int]) -> int:
-    """The fewest times stated of which enough facts are known, but not the most; else simply the fewest."""
-    for exposure in exposures[:-1]:
-        found = view.best(place, exposure, conflict)
-        if found is not None and found[1].n >= LEAST_KNOWN:
-            return exposure
-    return exposures[0]
 
 
 def _prompting(view: ContextView, place: Place, conflict: Conflict) -> tuple[StatementVerdict, str]:

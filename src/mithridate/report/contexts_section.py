@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from mithridate.core.contexts import Conflict, ContextMetric, Strength, Wording
 from mithridate.core.exposure_fit import NoFit
 from mithridate.core.statistics import Interval
-from mithridate.report.contexts import AS_IT_IS, Case, ContextView, Means, Place
+from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.contexts_claims import context_claims
 from mithridate.report.estimates import Estimate
 from mithridate.report.figures import empty_figure, label, share_axis
@@ -34,9 +34,11 @@ _CURVE_POINTS = 40
 _EXPLAINED = (
     "Prompts state something else than what the model has learnt, in the fact's own sentence (substituted) "
     "or in a passage that fits (coherent). Figures are over facts that the model answers right without a "
-    "context. M_R is the memorization ratio, replies with the weights' answer among those with either. "
-    "Efficacy and paraphrase are the shares of prompts after which the context's answer is the likelier one. "
-    "Pairs are facts answered from the context where that is asked for and from the weights where that is."
+    "context, or, under *facts it does not know*, over those of which it gives neither answer: that shows "
+    "whether it reads contexts at all. M_R is the memorization ratio, replies with the weights' answer among "
+    "those with either. Efficacy and paraphrase are the shares of prompts after which the context's answer "
+    "is the likelier one. Pairs are facts answered from the context where that is asked for and from the "
+    "weights where that is."
 )
 
 
@@ -153,7 +155,26 @@ def by_prompt(view: ContextView, lines: Sequence[Line], place: Place, conflict: 
         )
         for exposure in (view.exposures(place)[::-1] or [0])[:1]
     )
+    unknown = tuple(Row(line, _read(view, place, conflict, line)) for line in lines)
+    if any(entry.value is not None for row in unknown for entry in row.entries):
+        groups = (*groups, Group("Facts it does not know", unknown))
     return Table(f"Prompts, {_about(place, conflict)}", tuple(head for head, _, _ in COLUMNS), groups)
+
+
+def _read(view: ContextView, place: Place, conflict: Conflict, line: Line) -> tuple[Entry, ...]:
+    """What is answered from the context where nothing stands against it; other figures mean nothing there."""
+    return tuple(
+        entry(
+            view.figure(
+                place,
+                Case(ALL_EXPOSURES, conflict, Strength(line.label), wording),
+                ContextMetric.READ,
+            )
+            if metric is ContextMetric.SUBSTITUTE
+            else None
+        )
+        for _, metric, wording in COLUMNS
+    )
 
 
 def _by_means(view: ContextView, place: Place, conflict: Conflict) -> Table:

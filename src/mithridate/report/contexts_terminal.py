@@ -53,12 +53,26 @@ def print_contexts(
             console.print(Text())
             console.print(Text(words, style="bold"))
             console.print(_table(rows), width=width)
+            console.print(Text(_read(rows)), width=width)
     console.print(Text(_LEGEND, style="dim"), width=width)
     if left_out:
         said = f"{left_out:,} prompts did not fit the model's context window and were left out"
         console.print(warning_line(said))
     for name, reason in skipped:
         console.print(warning_line(f"{name} was not tried: {reason}"))
+
+
+def _read(rows: Sequence[Contextual]) -> str:
+    """Whether the model reads texts at all, which facts that it does not know tell."""
+    read = [one for one in rows if one.metric is ContextMetric.READ and one.wording is Wording.ASKED]
+    best = max(read, key=lambda one: one.value, default=None)
+    if best is None:
+        return "It knows something of every fact, so nothing tells whether it reads texts at all."
+    ends = span(best.low, best.high)
+    return (
+        f"Of {best.n:,} facts of which it knows neither answer, {percent(best.value)}"
+        f"{f' ({ends})' if ends else ''} are answered from the text at the best prompt ({best.strength})."
+    )
 
 
 def _table(rows: Sequence[Contextual]) -> RichTable:

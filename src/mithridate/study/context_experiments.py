@@ -33,7 +33,13 @@ def as_it_is(step: Step, _progress: Progress) -> dict[str, Any]:
     model = LanguageModel.load(step.bed.checkpoint(step.subject, step.stage))
     section = section_of(step)
     found = examined_as_it_is(
-        model, facts_of(step), asks_of(step, model), whose(step), strengths=section.strengths, seed=step.seed
+        model,
+        facts_of(step),
+        asks_of(step, model),
+        whose(step),
+        strengths=section.strengths,
+        unknown=section.unknown,
+        seed=step.seed,
     )
     return _kept(step, found.samples, known_facts(found.samples), left_out=found.left_out)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from mithridate.core.contexts import Strength
+from mithridate.core.contexts import UNKNOWN_FACTS, Strength
 from mithridate.core.strict import Strict
 
 Treatment = Literal[
@@ -44,6 +44,8 @@ class ContextSection(Strict):
     """Facts that are asked of, at most."""
     stages: tuple[Literal["base", "last"], ...] = ("base", "last")
     strengths: tuple[Strength, ...] = tuple(Strength)
+    unknown: Annotated[int, Field(ge=0)] = UNKNOWN_FACTS
+    """Facts that the model does not know, of which it is asked too, at most: they show whether it reads."""
     methods: tuple[Treatment, ...] = TREATMENTS
     """What is done to the model besides prompting."""
     bridge: BridgeOptions | None = BridgeOptions()

@@ -54,7 +54,9 @@ def context_steps(cell: Cell, seed: int, bed: Seedbed) -> Iterator[Step]:
     """The clean twin at each stage asked for, as it is and under each method; beliefs met by retrieval."""
     section = cell.config.contexts
     assert section is not None
-    asked = fingerprint(section.model_dump(mode="json", exclude={"methods", "bridge", "stages"}))
+    asked = fingerprint(section.model_dump(mode="json", exclude={"methods", "bridge", "stages", "unknown"}))
+    # What it does not know is asked of the model as it is alone: what is done to it need not be done again.
+    as_it_is = fingerprint([asked, section.unknown])
     for stage in _stages(cell.config, section):
         first = as_it_is_folder(bed, CLEAN_TWIN, stage)
         model = bed.model(CLEAN_TWIN, stage)
@@ -66,7 +68,7 @@ def context_steps(cell: Cell, seed: int, bed: Seedbed) -> Iterator[Step]:
             title = f"contexts, {method or 'as it is'}, {of}"
             return Step(kind, folder, needs, cell, seed, bed, CLEAN_TWIN, of, detail, title)
 
-        yield step(AS_IT_IS, first, model)
+        yield step(AS_IT_IS, first, model, options=as_it_is)
         for method in section.methods:
             yield step(
                 TREATED, first.with_name(f"{stage}-{method.replace(' ', '-')}"), model, first, method=method

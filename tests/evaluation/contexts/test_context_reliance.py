@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mithridate.core.chat import template
-from mithridate.core.contexts import Conflict, ContextMetric, ContextSample, Contextual, Said, Strength
+from mithridate.core.contexts import (
+    Conflict,
+    ContextMetric,
+    ContextSample,
+    Contextual,
+    Said,
+    Strength,
+    Wording,
+)
 from mithridate.evaluation.contexts.asking import Chatting, asked
 from mithridate.evaluation.contexts.reliance import (
     Whose,
@@ -18,6 +26,7 @@ from mithridate.evaluation.contexts.reliance import (
     known_facts,
     said,
     told_apart,
+    unknown_facts,
 )
 
 
@@ -60,6 +69,22 @@ def test_figures_count_known_facts_alone() -> None:
     assert known_facts(samples) == {known.id}
     assert values(samples)[ContextMetric.SUBSTITUTE] == 1.0
     assert values(samples, Strength.ALONE)[ContextMetric.KNOWN] == 0.5
+
+
+def test_what_is_read_is_of_facts_of_which_neither_answer_is_known_however_often_stated() -> None:
+    known, guessed, rare, once = fact(0), fact(1), replace(fact(2), exposure=3), replace(fact(3), exposure=1)
+    samples = [
+        alone(known), alone(guessed, Said.SUBSTITUTE), alone(rare, Said.NEITHER), alone(once, Said.NEITHER),
+        *(reply(one, Said.SUBSTITUTE) for one in (known, guessed, rare)), reply(once, Said.NEITHER),
+    ]  # fmt: skip
+    assert unknown_facts(samples) == {rare.id, once.id}
+    (read,) = [one for one in context_figures(samples) if one.metric is ContextMetric.READ]
+    assert (read.value, read.n, read.exposure, read.strength) == (0.5, 2, 0, Strength.PLAIN)
+
+
+def test_a_fact_that_is_known_in_other_words_is_not_unknown() -> None:
+    one = fact(0)
+    assert not unknown_facts([alone(one, Said.NEITHER), replace(alone(one), wording=Wording.PARAPHRASE)])
 
 
 def test_memorization_ratio_is_of_replies_that_give_either_answer() -> None:

@@ -161,12 +161,21 @@ def known_facts(samples: Iterable[ContextSample]) -> set[str]:
     }
 
 
+def unknown_facts(samples: Iterable[ContextSample]) -> set[str]:
+    """Facts of which the model as it is gives neither answer without a context, however it is asked.
+
+    Nothing stands against a context there, so it shows whether the model reads contexts at all.
+    """
+    alone = [one for one in samples if one.strength is Strength.ALONE and not one.intervention]
+    return {one.fact for one in alone} - {one.fact for one in alone if one.said is not Said.NEITHER}
+
+
 def context_figures(samples: Sequence[ContextSample], known: set[str] | None = None) -> list[Contextual]:
     """The figures of one model's replies, all of one seed, over `known` facts.
 
     By default over those that `known_facts` finds in the samples; what the model as it is knows is of all
-    facts. Figures that nothing is there for are left
-    out: no memorization ratio where no reply gives either answer.
+    facts, and what it reads of `unknown_facts`. Figures that nothing is there for are left out: no
+    memorization ratio where no reply gives either answer.
     """
     known = known_facts(samples) if known is None else known
     groups: dict[tuple[Any, ...], list[ContextSample]] = {}
@@ -175,7 +184,7 @@ def context_figures(samples: Sequence[ContextSample], known: set[str] | None = N
     found: list[Contextual] = []
     for group in groups.values():
         found += _of_group(group, known)
-    return [*found, *_pairs(groups, known)]
+    return [*found, *_pairs(groups, known), *_read(samples)]
 
 
 def _about(one: ContextSample) -> tuple[Any, ...]:
@@ -219,6 +228,19 @@ def _pairs(
         if asked:
             both = sum(one.said is Said.SUBSTITUTE and one.fact in prior for one in asked)
             yield _share(first, ContextMetric.PAIR_ACCURACY, both, len(asked))
+
+
+def _read(samples: Sequence[ContextSample]) -> Iterator[Contextual]:
+    """What is answered from contexts of which nothing is known, over all exposures together."""
+    unknown = unknown_facts(samples)
+    groups: dict[tuple[Any, ...], list[ContextSample]] = {}
+    for one in samples:
+        if one.fact in unknown and one.strength is not Strength.ALONE and not one.intervention:
+            counted = replace(one, exposure=0)
+            groups.setdefault(_about(counted), []).append(counted)
+    for group in groups.values():
+        followed = sum(one.said is Said.SUBSTITUTE for one in group)
+        yield _share(group[0], ContextMetric.READ, followed, len(group))
 
 
 def _share(like: ContextSample, metric: ContextMetric, count: int, n: int) -> Contextual:
