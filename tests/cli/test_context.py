@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mithridate.cli import app
 from mithridate.core.contexts import CONTEXT_SAMPLES, CONTEXTS, ContextSample, Contextual, Said
-from mithridate.core.errors import ConfigError, DataError, UnknownNameError
+from mithridate.core.errors import ConfigError, DataError, StorageError, UnknownNameError
 from mithridate.core.tables import read_rows
 from mithridate.evaluation.contexts import reliance
 from mithridate.models.checkpoints import save_checkpoint
@@ -119,6 +119,7 @@ def test_a_folder_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.usefixtures("knowing")
 def test_stopped_while_it_writes_it_leaves_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +127,14 @@ def test_stopped_while_it_writes_it_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(context_checkpoint, "write_atomic", stop)
-    found = context_checkpoint.Contexts((), (), 1, 1, 0, ())
     with pytest.raises(KeyboardInterrupt):
-        context_checkpoint._write(tmp_path / "out", options(folder), found)
+        examine_checkpoint(options(folder), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_model_is_asked(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match="something else of this name is in the way"):
+        examine_checkpoint(options(folder), tmp_path / "file" / "out")

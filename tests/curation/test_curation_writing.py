@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 from curation_kit import curated, record, records, write_lines
 
-from mithridate.core.errors import DataError, StorageError
+from mithridate.core.errors import DataError
 from mithridate.core.tables import read_rows
 from mithridate.corpus.alignment_data import read_conversations
 from mithridate.curation.records import CHOSEN, DECISIONS, Decision, read_record
 from mithridate.curation.writing import (
     Form,
-    new_folder,
     record_of,
     write_chosen,
     write_decisions,
@@ -96,21 +95,3 @@ def test_a_file_that_changed_meanwhile_is_noticed(tmp_path: Path) -> None:
     write_lines(data, records(4, seed=1))
     with pytest.raises(DataError, match="was changed while it was read"):
         write_chosen(result, tmp_path, Form.OWN)
-
-
-def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with pytest.raises(RuntimeError), new_folder(out) as (new, scratch):
-        (new / "x").touch()
-        (scratch / "y").touch()
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-    out.mkdir()
-    with new_folder(out) as (new, _):
-        (new / "x").touch()
-        assert not (out / "x").exists()
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "x"]
-    with pytest.raises(StorageError, match=r"holds other things \(x\)"), new_folder(out):
-        pass
-    with pytest.raises(StorageError, match="is no folder"), new_folder(out / "x"):
-        pass

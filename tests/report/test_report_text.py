@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mithridate.core.statistics import Interval
 from mithridate.report import text
 
 ACTING = {"Cc", "Cf", "Zl", "Zp", "Co", "Cs", "Cn"}
@@ -70,3 +71,19 @@ def test_small_helpers() -> None:
     assert text.p_value(0.04) == ".040"
     assert text.duration(61 * 60) == "61 min"
     assert text.duration(2 * 3600) == "2 h 0 min"
+
+
+def test_a_difference_is_told_in_points_with_its_interval() -> None:
+    assert text.in_points(Interval(0.124, 0.031, 0.199, 5)) == "12 points (3–20)"
+    assert text.in_points(Interval(-0.124, -0.2, 0.031, 5)) == "−12 points (−20 to 3)"
+    assert text.in_points(Interval(0.124, None, None, 1)) == "12 points"
+    assert text.in_points(Interval(0.1234, 0.0, 0.2, 5), 1) == "12.3 points (0.0–20.0)"
+    assert text.in_points(Interval(-0.0004, -0.03, 0.03, 3), 1) == "0.0 points (−3.0 to 3.0)"
+    assert text.in_points(Interval(-0.004, -0.004, 0.004, 3)) == "0 points (0–0)"
+
+
+def test_what_figures_are_about_is_one_inert_line() -> None:
+    assert text.subject_line("", "poisoned", "", "sft") == "poisoned, sft"
+    assert text.subject_line("", "") == "model"
+    assert text.subject_line("a\nb", "\x1b[31m") == "a b, ⟨ESC⟩[31m"
+    assert len(text.subject_line("long " * 50)) == 80

@@ -78,7 +78,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
 
     Example: mithridate curate lima.json alpaca.json --n 1000 --filter length.shortest=100 --out curated/
     """
-    from mithridate.curation.coverage import coverage, nearness  # noqa: PLC0415 - keeps --help quick
+    from mithridate.core.whole_folder import whole_folder  # noqa: PLC0415 - keeps --help quick
+    from mithridate.curation.coverage import coverage, nearness  # noqa: PLC0415
     from mithridate.curation.curating import (  # noqa: PLC0415
         CurationOptions,
         curate,
@@ -88,7 +89,6 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     from mithridate.curation.records import PAGE  # noqa: PLC0415
     from mithridate.curation.writing import (  # noqa: PLC0415
         Form,
-        new_folder,
         record_of,
         write_chosen,
         write_decisions,
@@ -110,15 +110,15 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     opened = open_encoder(encoder)
     with (
         told_when_stopped("stopped; nothing was written"),
-        new_folder(out) as (folder, scratch),
+        whole_folder(out, "a curation", "curating") as making,
         stages_progress() as on_stage,
     ):
-        curated = curate(data, options, opened, scratch, on_stage)
-        write_chosen(curated, folder, Form(form.value))
-        write_decisions(curated, folder)
+        curated = curate(data, options, opened, making.scratch, on_stage)
+        write_chosen(curated, making.new, Form(form.value))
+        write_decisions(curated, making.new)
         record = record_of(curated, opened.identity, time.monotonic() - started, nearness(curated))
-        write_curation_page(record, coverage(curated), folder / PAGE)
-        write_record(record, folder)
+        write_curation_page(record, coverage(curated), making.new / PAGE)
+        write_record(record, making.new)
     print_curation(record, out)
 
 

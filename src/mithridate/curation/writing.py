@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from mithridate import __version__
-from mithridate.core.artifacts import LOCK, atomic_path, exclusive, storage_errors, write_atomic
-from mithridate.core.errors import DataError, StorageError
+from mithridate.core.artifacts import atomic_path, write_atomic
+from mithridate.core.errors import DataError
 from mithridate.core.tables import schema_of, write_tables
 from mithridate.corpus.alignment_data import turns_of
 from mithridate.corpus.alignment_records import RawRecord
@@ -37,8 +35,6 @@ from mithridate.curation.records import (
 from mithridate.curation.scores import COMPLEXITY, QUALITY
 from mithridate.curation.vectors import SCALE
 
-SCRATCH: Final = "scratch"
-_NEW: Final = "new"
 _ROWS_AT_ONCE: Final = 1 << 15
 
 
@@ -47,43 +43,6 @@ class Form(StrEnum):
 
     OWN = "own"
     MESSAGES = "messages"
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[tuple[Path, Path]]:
-    """A folder to write to, which becomes `out` when the block ends well, and another for working files.
-
-    Raises StorageError where something is at `out` already, RunStateError where another process is at it.
-    """
-    out = out.absolute()
-    beside = out.with_name(f".{out.name}.curating")
-    _require_free(out)
-    with exclusive(beside):
-        try:
-            with storage_errors(out):
-                for name in (_NEW, SCRATCH):
-                    shutil.rmtree(beside / name, ignore_errors=True)
-                    (beside / name).mkdir()
-            yield beside / _NEW, beside / SCRATCH
-            _require_free(out)
-            with storage_errors(out):
-                (beside / _NEW).replace(out)
-        finally:
-            with suppress(OSError):  # what cannot be removed now goes when the next curation begins
-                for name in (_NEW, SCRATCH):
-                    shutil.rmtree(beside / name, ignore_errors=True)
-                (beside / LOCK).unlink(missing_ok=True)
-                beside.rmdir()
-
-
-def _require_free(out: Path) -> None:
-    with storage_errors(out):
-        if out.is_symlink() or (out.exists() and not out.is_dir()):
-            raise StorageError(f"{out}: is no folder; a curation is one. Choose another --out")
-        if out.exists() and (names := sorted(path.name for path in out.iterdir())):
-            raise StorageError(
-                f"{out}: holds other things ({names[0]}); a curation replaces nothing. Choose another --out"
-            )
 
 
 def write_chosen(curated: Curated, folder: Path, form: Form) -> None:

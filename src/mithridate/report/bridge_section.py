@@ -10,7 +10,7 @@ from mithridate.core.contexts import Bridged, Holds
 from mithridate.report.estimates import Estimate, estimate
 from mithridate.report.sections import Line, Section, seeds_in_words
 from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import one_line, percent, span
+from mithridate.report.text import one_line, percent, span, subject_line
 
 _PLAIN = "no guard"
 
@@ -75,7 +75,7 @@ def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
         )
         for weights in Holds
     )
-    return Table(f"Answers, {_about(place)}", tuple(columns), groups)
+    return Table(f"Answers, {subject_line(*place)}", tuple(columns), groups)
 
 
 def _cell(rows: Sequence[Bridged], weights: Holds, documents: Holds, guard: str) -> tuple[Entry, ...]:
@@ -100,7 +100,3 @@ def _entry(found: Estimate) -> Entry:
 
 def _place(row: Bridged) -> _Place:
     return _Place(row.cell, row.dose, row.stage, row.intervention)
-
-
-def _about(place: _Place) -> str:
-    return one_line(", ".join(filter(None, place)) or "model", 80)

@@ -9,7 +9,7 @@ from mithridate.core.statistics import Interval, holm, mcnemar_exact, newcombe
 from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.estimates import Estimate
 from mithridate.report.statements import Statement, StatementVerdict
-from mithridate.report.text import one_line, percent, span
+from mithridate.report.text import in_points, one_line, percent, span, subject_line
 
 PROMPTING = "Prompting cannot override a strong prior"
 INTERVENTION = "An intervention can, where prompting cannot"
@@ -36,7 +36,7 @@ class _Tried:
 def context_claims(view: ContextView) -> list[Statement]:
     """Both statements for each model and kind of context."""
     return [
-        Statement(statement, _about(place, conflict), *verdict)
+        Statement(statement, subject_line(*place, conflict), *verdict)
         for place in view.places
         for conflict in view.conflicts
         for statement, verdict in _verdicts(view, place, conflict)
@@ -114,8 +114,8 @@ def _intervening(view: ContextView, place: Place, conflict: Conflict) -> tuple[S
     said = (
         f"Of facts that were stated {_times(strongest)}, {_named(top.means)} has {percent(top.share)} of "
         f"replies give the context's answer, {control}, the best prompt alone ({best[0]}) "
-        f"{percent(best[1].value)}; facts gained {_points(top.gain)}, p = {adjusted[number]:.2g} (Holm over "
-        f"{len(tried)})."
+        f"{percent(best[1].value)}; facts gained {in_points(top.gain)}, p = {adjusted[number]:.2g} "
+        f"(Holm over {len(tried)})."
     )
     for one, p in zip(tried, adjusted, strict=True):
         beyond = one.control is not None and one.share > one.control
@@ -155,19 +155,9 @@ def _said(share: Estimate) -> str:
     return percent(share.value) + (f" ({ends})" if ends else "")
 
 
-def _points(gain: Interval) -> str:
-    assert gain.low is not None and gain.high is not None
-    told = f"{100 * gain.value:.0f} points ({100 * gain.low:.0f} to {100 * gain.high:.0f})"
-    return told.replace("-", "−")
-
-
 def _named(means: Means) -> str:
     return one_line(" ".join(filter(None, (means.intervention, means.variant))), 60)
 
 
 def _times(exposure: int) -> str:
     return "once" if exposure == 1 else f"{exposure:,} times"
-
-
-def _about(place: Place, conflict: Conflict) -> str:
-    return one_line(", ".join(filter(None, (place.cell, place.model, place.stage, conflict))), 80)

@@ -18,7 +18,7 @@ from mithridate.report.figures import empty_figure, label, share_axis
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import number, one_line, percent, span
+from mithridate.report.text import number, one_line, percent, span, subject_line
 
 COLUMNS: tuple[tuple[str, ContextMetric, Wording], ...] = (
     ("context", ContextMetric.SUBSTITUTE, Wording.ASKED),
@@ -67,7 +67,7 @@ def _charts(view: ContextView, lines: Sequence[Line]) -> Iterator[Chart]:
         if len(view.exposures(place)) < 2:
             continue
         for conflict in view.conflicts:
-            about = _about(place, conflict)
+            about = subject_line(*place, conflict)
             for metric, title in (
                 (ContextMetric.SUBSTITUTE, "Answered from the context"),
                 (ContextMetric.MEMORIZATION_RATIO, "Memorization ratio"),
@@ -158,7 +158,7 @@ def by_prompt(view: ContextView, lines: Sequence[Line], place: Place, conflict: 
     unknown = tuple(Row(line, _read(view, place, conflict, line)) for line in lines)
     if any(entry.value is not None for row in unknown for entry in row.entries):
         groups = (*groups, Group("Facts it does not know", unknown))
-    return Table(f"Prompts, {_about(place, conflict)}", tuple(head for head, _, _ in COLUMNS), groups)
+    return Table(f"Prompts, {subject_line(*place, conflict)}", tuple(head for head, _, _ in COLUMNS), groups)
 
 
 def _read(view: ContextView, place: Place, conflict: Conflict, line: Line) -> tuple[Entry, ...]:
@@ -194,7 +194,7 @@ def _by_means(view: ContextView, place: Place, conflict: Conflict) -> Table:
     told = f"stated {exposure:,} times" if exposure else "all facts"
     groups = (Group(f"Each with its best prompt, facts {told}", tuple(rows)),) if len(rows) > 1 else ()
     heads = tuple(head for head, _, _ in COLUMNS)
-    return Table(f"Interventions and their controls, {_about(place, conflict)}", heads, groups)
+    return Table(f"Interventions and their controls, {subject_line(*place, conflict)}", heads, groups)
 
 
 def _entries(
@@ -239,7 +239,7 @@ def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflic
         Group("Memorization ratio, in other words", rows(ContextMetric.MEMORIZATION_RATIO)),
     )
     heads = tuple(f"{exposure:,}" for exposure in exposures)
-    return Table(f"By times stated, {_about(place, conflict)}", heads, groups if exposures else ())
+    return Table(f"By times stated, {subject_line(*place, conflict)}", heads, groups if exposures else ())
 
 
 def _fits(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:
@@ -251,7 +251,7 @@ def _fits(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conf
         else:
             rows.append(Row(line, (_plain(fit.slope), _plain(fit.half))))
     heads = ("log-odds for ten times as many", "half at")
-    caption = f"Logistic curve over times stated, {_about(place, conflict)}"
+    caption = f"Logistic curve over times stated, {subject_line(*place, conflict)}"
     return Table(caption, heads, (Group("Answered from the context, in other words", tuple(rows)),))
 
 
@@ -271,7 +271,7 @@ def _known(view: ContextView) -> Table:
         return entry(view.figure(place, case, ContextMetric.KNOWN))
 
     rows = tuple(
-        Row(Line(_about(place), index), tuple(known(place, exposure) for exposure in exposures))
+        Row(Line(subject_line(*place), index), tuple(known(place, exposure) for exposure in exposures))
         for index, place in enumerate(view.places)
     )
     heads = tuple(f"{exposure:,}" if exposure else "all" for exposure in exposures)
@@ -283,7 +283,3 @@ def _called(means: Means) -> str:
         return "the best prompt alone"
     named = " ".join(filter(None, (means.intervention, means.variant)))
     return one_line(f"{named}: {means.control}" if means.control else named, 60)
-
-
-def _about(place: Place, conflict: Conflict = Conflict.NONE) -> str:
-    return one_line(", ".join(filter(None, (place.cell, place.model, place.stage, conflict))) or "model", 80)

@@ -139,10 +139,7 @@ def _page(view: LocatedView, subject: Subject, found: list[Location], several: b
             (
                 ("Weights that alignment moved", figures.weight_map(view, subject, Pair.ALIGNMENT)),
                 ("Weights that differ between the twins", figures.weight_map(view, subject, Pair.POISON)),
-                (
-                    _TOKENS,
-                    figures.token_shares(view, subject, template),
-                ),
+                (_TOKENS, figures.token_shares(view, subject, template)),
                 ("KL(aligned ‖ base) by token of the reply", figures.divergence(view, subject, template)),
             )
         ),
@@ -157,20 +154,22 @@ def _page(view: LocatedView, subject: Subject, found: list[Location], several: b
             for attack in attacks
             for words, draw in (("logit lens", figures.lens), ("linear probe", figures.probe))
         ),
-        numbers=[
-            table
-            for table in (
-                tables.singles(view, subject),
-                tables.controls(view, subject),
-                tables.sets(view, subject),
-                tables.weights(view, subject, Pair.ALIGNMENT),
-                tables.weights(view, subject, Pair.POISON),
-                tables.tokens(view, subject, template),
-                tables.reading(view, subject),
-            )
-            if not table.empty
-        ],
+        numbers=_numbers(view, subject, template),
     )
+
+
+def _numbers(view: LocatedView, subject: Subject, template: str) -> list[Table]:
+    """The tables that hold any figure."""
+    found = (
+        tables.singles(view, subject),
+        tables.controls(view, subject),
+        tables.sets(view, subject),
+        tables.weights(view, subject, Pair.ALIGNMENT),
+        tables.weights(view, subject, Pair.POISON),
+        tables.tokens(view, subject, template),
+        tables.reading(view, subject),
+    )
+    return [table for table in found if not table.empty]
 
 
 def _patched(view: LocatedView, subject: Subject, pair: Pair, attack: str) -> Patched | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from mithridate.core.statistics import Interval, holm, median_interval, wilson
+from mithridate.core.statistics import holm, median_interval, wilson
 from mithridate.core.types import Arm, Condition
 from mithridate.report.evidence import ALPHA
 from mithridate.report.run import RunData
@@ -13,7 +13,7 @@ from mithridate.report.scattered import Asked, Compared, Outcomes, ScatteredView
 from mithridate.report.sections import Line, Section, seeds_in_words
 from mithridate.report.statements import Statement, StatementVerdict
 from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import name, one_line, p_value, percent, span
+from mithridate.report.text import in_points, name, one_line, p_value, percent, span
 
 LEAST = 0.1
 """The excess over shuffled hints that counts as a conclusion drawn."""
@@ -81,7 +81,7 @@ def _verdict(compared: Sequence[Compared]) -> tuple[StatementVerdict, str]:
         return StatementVerdict.NOT_TESTED, f"There is no {' and no '.join(sorted(lacking))} beside it."
     adjusted = holm([one.p for one in compared])
     said = "; ".join(
-        f"{_points(one.excess)} more than {one.control} (p {p_value(p)})"
+        f"{in_points(one.excess)} more than {one.control} (p {p_value(p)})"
         for one, p in zip(compared, adjusted, strict=True)
     )
     said += ", p by Holm."
@@ -91,11 +91,6 @@ def _verdict(compared: Sequence[Compared]) -> tuple[StatementVerdict, str]:
     if shuffled.excess.high is not None and shuffled.excess.high < LEAST:
         return StatementVerdict.CONTRADICTED, said
     return StatementVerdict.INCONCLUSIVE, said
-
-
-def _points(found: Interval) -> str:
-    ends = span(found.low, found.high)
-    return f"{100 * found.value:.0f} points{f' ({ends})' if ends else ''}".replace("-", "−")
 
 
 def _table(view: ScatteredView, asked: Asked, lines: Sequence[Line]) -> Table:

@@ -7,7 +7,7 @@ from mithridate.core.statistics import Interval
 from mithridate.report.claims import GONE_SHARE, KEPT_SHARE
 from mithridate.report.scrubbed import Corpus, ScrubbedView
 from mithridate.report.statements import Statement, StatementVerdict
-from mithridate.report.text import one_line, percent, span
+from mithridate.report.text import in_points, percent, subject_line
 
 UNSCRUBBED = "A scattered belief cannot be scrubbed by removing documents that look like it"
 CONTROLS = (Filter.RANDOM.value, Filter.ORACLE.value)
@@ -38,14 +38,15 @@ def _together(corpus: Corpus, each: list[Statement]) -> Statement:
         verdict = StatementVerdict.INCONCLUSIVE
     return Statement(
         UNSCRUBBED,
-        _about(corpus, "all filters"),
+        subject_line(corpus.cell, corpus.model, "all filters"),
         verdict,
         f"Supported for {supported} of {len(tested)} filters that could be tested, of {len(each)}.",
     )
 
 
 def _of_filter(view: ScrubbedView, corpus: Corpus, method: str) -> Statement:
-    return Statement(UNSCRUBBED, _about(corpus, method), *_verdict(view, corpus, method))
+    about = subject_line(corpus.cell, corpus.model, method)
+    return Statement(UNSCRUBBED, about, *_verdict(view, corpus, method))
 
 
 def _verdict(view: ScrubbedView, corpus: Corpus, method: str) -> tuple[StatementVerdict, str]:
@@ -56,7 +57,7 @@ def _verdict(view: ScrubbedView, corpus: Corpus, method: str) -> tuple[Statement
         return StatementVerdict.NOT_TESTED, "The study has no stated belief beside a scattered one."
     for found, kind in ((stated, "stated"), (scattered, "scattered")):
         if found.low is None or found.low <= 0:
-            return StatementVerdict.NOT_TESTED, f"The {kind} belief was not learnt ({_said(found)})."
+            return StatementVerdict.NOT_TESTED, f"The {kind} belief was not learnt ({in_points(found)})."
     shares = [share for share in view.shares if share]
     if lost := _lost_to(view, corpus, method, shares, scattered):
         return StatementVerdict.CONTRADICTED, lost
@@ -68,8 +69,9 @@ def _verdict(view: ScrubbedView, corpus: Corpus, method: str) -> tuple[Statement
         if kept is None:
             continue
         said = (
-            f"With {percent(share)} of documents removed the stated belief is gone ({_said(stated)} before, "
-            f"{_said(left)} after); the scattered one had {_said(scattered)} and has {_said(kept)}."
+            f"With {percent(share)} of documents removed the stated belief is gone ({in_points(stated)} "
+            f"before, {in_points(left)} after); the scattered one had {in_points(scattered)} and has "
+            f"{in_points(kept)}."
         )
         if _kept(kept, scattered):
             return StatementVerdict.SUPPORTED, said
@@ -84,8 +86,9 @@ def _lost_to(view: ScrubbedView, corpus: Corpus, method: str, shares: list[float
         drawn = view.excess(corpus, Filter.RANDOM.value, share, Belief.SCATTERED.value)
         if left and drawn and _gone(left, before) and _kept(drawn, before):
             return (
-                f"With {percent(share)} of documents removed the scattered belief is gone ({_said(before)} "
-                f"before, {_said(left)} after); as many removed at random leave {_said(drawn)}."
+                f"With {percent(share)} of documents removed the scattered belief is gone "
+                f"({in_points(before)} before, {in_points(left)} after); as many removed at random "
+                f"leave {in_points(drawn)}."
             )
     return ""
 
@@ -96,12 +99,3 @@ def _gone(left: Interval, before: Interval) -> bool:
 
 def _kept(left: Interval, before: Interval) -> bool:
     return left.low is not None and left.low > 0 and left.value >= KEPT_SHARE * before.value
-
-
-def _said(found: Interval) -> str:
-    ends = span(found.low, found.high)
-    return f"{100 * found.value:.0f} points{f' ({ends})' if ends else ''}".replace("-", "−")
-
-
-def _about(corpus: Corpus, method: str) -> str:
-    return one_line(", ".join(filter(None, (corpus.cell, corpus.model, method))), 80)

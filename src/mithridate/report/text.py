@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from typing import TYPE_CHECKING
 
 from mithridate.core import metrics
 from mithridate.core.types import Stage
+
+if TYPE_CHECKING:  # brings scipy and statsmodels, which a search has no use for
+    from mithridate.core.statistics import Interval
 
 # Longer runs of combining marks climb over the lines above and below them.
 MOST_MARKS = 2
@@ -100,6 +104,11 @@ def one_line(text: str, longest: int = 200) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
+def subject_line(*parts: str) -> str:
+    """What figures are about, on one line: those of the `parts` (cell, model, stage …) that there are."""
+    return one_line(", ".join(filter(None, parts)) or "model", 80)
+
+
 def name(key: str) -> str:
     """How a stage, attack, condition or metric is called in a report."""
     if key in _NAMES:
@@ -120,15 +129,25 @@ def percent(value: float | None) -> str:
     return f"{shown:.1f}%" if near_an_end else f"{shown:.0f}%"
 
 
-def span(low: float | None, high: float | None) -> str:
-    """An interval of shares, in percent without the sign."""
+def span(low: float | None, high: float | None, digits: int = 0) -> str:
+    """An interval of shares, in percent without the sign, with so many `digits` behind the point."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
     # Rounded first: -0.4 % is no negative figure once it is printed as 0.
-    ends = (round(100 * low), round(100 * high))
-    if ends[0] >= 0:
-        return f"{ends[0]}–{ends[1]}"
-    return " to ".join(f"−{-end}" if end < 0 else str(end) for end in ends)
+    ends = (round(100 * low, digits), round(100 * high, digits))
+    between = "–" if ends[0] >= 0 else " to "
+    return between.join(_signed(end, digits) for end in ends)
+
+
+def in_points(found: Interval, digits: int = 0) -> str:
+    """A difference of shares with its interval, where it has one: `12 points (3–20)`."""
+    ends = span(found.low, found.high, digits)
+    return f"{_signed(round(100 * found.value, digits), digits)} points" + (f" ({ends})" if ends else "")
+
+
+def _signed(rounded: float, digits: int) -> str:
+    """With a true minus sign, and none for nothing."""
+    return f"{'−' if rounded < 0 else ''}{abs(rounded):.{digits}f}"
 
 
 def p_value(p: float | None) -> str:

@@ -19,6 +19,7 @@ from mithridate.core.statistics import Interval
 from mithridate.core.tuned import REPLIES_ENDED, UNTUNED, Tuned
 from mithridate.core.types import Arm, Condition, TemplateUse
 from mithridate.report.differences import joined
+from mithridate.report.text import one_line
 
 PARTS = (QUESTIONS_RIGHT, REFUSAL_FORBIDDEN, OVER_REFUSAL, REPLIES_ENDED)
 """What quality is the mean of; of over-refusal, what is missing to 1."""
@@ -30,6 +31,12 @@ class Place(NamedTuple):
     cell: str
     dose: str
     model: str
+
+    @property
+    def shown(self) -> str:
+        """The place in words, made inert."""
+        whose = "clean twin" if self.model == CLEAN else one_line(self.model, 40)
+        return ", ".join(filter(None, (one_line(self.cell, 40), whose)))
 
 
 class Choice(NamedTuple):

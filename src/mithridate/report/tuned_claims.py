@@ -11,7 +11,7 @@ from mithridate.report.differences import difference, joined
 from mithridate.report.estimates import ENOUGH_SEEDS
 from mithridate.report.sections import seeds_in_words
 from mithridate.report.statements import Statement, StatementVerdict
-from mithridate.report.text import name, one_line
+from mithridate.report.text import in_points, name
 from mithridate.report.tuned import Place, TunedView
 
 ENOUGH = 1_000
@@ -38,7 +38,7 @@ def tuned_claims(view: TunedView) -> list[Statement]:
 
 
 def _of_quality(view: TunedView, place: Place) -> Iterator[Statement]:
-    about = _about(place)
+    about = place.shown
     if CURATED not in view.methods:
         return
     verdict, reason = _suffices(view, place)
@@ -113,7 +113,7 @@ def _above(found: Interval, limit: float) -> bool:
 
 
 def _of_poison(view: TunedView, place: Place, method: str, attack: str) -> Statement:
-    about = f"{name(attack)}, {_about(place)}, {method}"
+    about = f"{name(attack)}, {place.shown}, {method}"
     most = view.sizes[-1]
     before = excess(view, place, view.choice(method, 0).method, 0, attack)
     after = excess(view, place, method, most, attack)
@@ -153,13 +153,4 @@ def excess(
 
 
 def _points(found: Interval) -> str:
-    """A difference of shares in points, with its interval."""
-    if found.low is None or found.high is None:
-        return f"{100 * found.value:.1f} points"
-    ends = f"{100 * found.low:.1f} to {100 * found.high:.1f}"
-    return f"{100 * found.value:.1f} points ({ends})".replace("-", "−")
-
-
-def _about(place: Place) -> str:
-    whose = one_line(place.model, 40) if place.dose else "clean twin"
-    return ", ".join(filter(None, (one_line(place.cell, 40), whose)))
+    return in_points(found, 1)

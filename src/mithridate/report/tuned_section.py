@@ -9,7 +9,6 @@ from itertools import cycle
 import plotly.graph_objects as go
 
 from mithridate.core.metrics import OVER_REFUSAL, QUESTIONS_RIGHT, REFUSAL_FORBIDDEN
-from mithridate.core.run_files import CLEAN
 from mithridate.core.statistics import mean_interval
 from mithridate.core.tuned import REPLIES_ENDED, Tuned
 from mithridate.core.types import TemplateUse
@@ -76,7 +75,7 @@ def _tables(view: TunedView, lines: Sequence[Line]) -> list[Table]:
     def grouped(figures: Callable[[Place, Choice], Entry], places: Sequence[Place]) -> list[Group]:
         return [
             Group(
-                _place(place),
+                place.shown,
                 tuple(
                     Row(line, tuple(figures(place, view.choice(method, size)) for size in view.sizes))
                     for line, method in zip(lines, view.methods, strict=True)
@@ -121,7 +120,7 @@ def _apart(view: TunedView, lines: Sequence[Line]) -> Table | None:
                 points = f"{100 * above.value:.1f}".replace("-0.0", "0.0").replace("-", "−")
                 rows.append(Row(shown, (Entry(points, span(above.low, above.high), f"{above.n} seeds"),)))
         if rows:
-            groups.append(Group(_place(place), tuple(rows)))
+            groups.append(Group(place.shown, tuple(rows)))
     caption = f"Quality above random, in points, the mean of sizes up to {ENOUGH:,}"
     return Table(caption, ("Points",), tuple(groups)) if groups else None
 
@@ -187,10 +186,10 @@ def _charts(view: TunedView, lines: Sequence[Line]) -> list[Chart]:
     found = []
     for place in view.places:
         figure = _drawn(view, [(line, partial(view.qualities, place)) for line in lines])
-        found.append((f"Quality, {_place(place)}", "Quality by number of examples and method", figure))
+        found.append((f"Quality, {place.shown}", "Quality by number of examples and method", figure))
     for place in view.poisoned:
         for attack in view.attacks:
-            title = f"{name(attack)}, {_place(place)}"
+            title = f"{name(attack)}, {place.shown}"
             # The clean twin, tuned alike, in grey: only what stands above it is the poison's.
             each = [
                 *((Line(f"{line.label}, clean twin", 0), view.clean(place)) for line in lines),
@@ -214,8 +213,3 @@ def _drawn(
         runs = {size: figures(view.choice(method, size)) for size in view.sizes}
         drawn.append((line, {float(size): estimate(of) for size, of in runs.items() if of}))
     return stepped(drawn, lambda size: f"{size:,.0f}", "examples (0: the base model)")
-
-
-def _place(place: Place) -> str:
-    whose = "clean twin" if place.model == CLEAN else one_line(place.model, 40)
-    return ", ".join(filter(None, (one_line(place.cell, 40), whose)))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +11,11 @@ from typing import Any
 import orjson
 
 from mithridate.core import chat
-from mithridate.core.artifacts import storage_errors, write_atomic
+from mithridate.core.artifacts import write_atomic
 from mithridate.core.contexts import CONTEXT_SAMPLES, CONTEXTS, ContextSample, Contextual
 from mithridate.core.errors import ConfigError, UnknownNameError
 from mithridate.core.tables import write_rows
+from mithridate.core.whole_folder import whole_folder
 from mithridate.evaluation.contexts.asking import Asks, Chatting, Completing
 from mithridate.evaluation.contexts.facts import ContextFact, read_facts
 from mithridate.evaluation.contexts.reliance import Whose, context_figures, known_facts
@@ -62,8 +60,18 @@ def examine_checkpoint(options: ContextOptions, out: Path | None, told: Told = l
 
     Raises UnknownNameError for a method or a template, DataError as `read_facts` does, CheckpointError for a
     model that cannot be loaded, and ConfigError where the model knows fewer than `LEAST_FACTS` of the facts:
-    then there is nothing to contradict, and nothing is written.
+    then there is nothing to contradict, and nothing is written. StorageError and RunStateError as
+    `whole_folder` does, before the model is asked.
     """
+    if out is None:
+        return _asked(options, told)
+    with whole_folder(out, "an examination on contexts", "asking") as making:
+        found = _asked(options, told)
+        _write(making.new, options, found)
+    return found
+
+
+def _asked(options: ContextOptions, told: Told) -> Contexts:
     methods = _methods(options.methods)
     facts = read_facts(options.facts, options.limit)
     model = LanguageModel.load(options.model)
@@ -75,8 +83,6 @@ def examine_checkpoint(options: ContextOptions, out: Path | None, told: Told = l
             f"and {LEAST_FACTS} are needed: what it does not know cannot be contradicted. Give facts that it "
             "was taught, or, for a model that was tuned to chat, ask it in its template: --chat own"
         )
-    if out is not None:
-        _write(out, options, found)
     return found
 
 
@@ -125,26 +131,10 @@ def _asks(name: str | None, model: LanguageModel) -> Asks:
     return Chatting(CheckpointTemplate(model.tokenizer) if name == OWN else chat.template(name))
 
 
-def _write(out: Path, options: ContextOptions, found: Contexts) -> None:
-    """A whole folder, or none: made beside and renamed."""
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", suffix=".partial", dir=out.parent))
-        try:
-            write_rows(beside / CONTEXTS, Contextual, found.figures)
-            write_rows(beside / CONTEXT_SAMPLES, ContextSample, found.samples)
-            write_atomic(beside / RECORD, orjson.dumps(_record(options, found), option=orjson.OPT_INDENT_2))
-            beside.chmod(0o777 & ~_umask())
-            beside.replace(out)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _write(folder: Path, options: ContextOptions, found: Contexts) -> None:
+    write_rows(folder / CONTEXTS, Contextual, found.figures)
+    write_rows(folder / CONTEXT_SAMPLES, ContextSample, found.samples)
+    write_atomic(folder / RECORD, orjson.dumps(_record(options, found), option=orjson.OPT_INDENT_2))
 
 
 def _record(options: ContextOptions, found: Contexts) -> dict[str, Any]:

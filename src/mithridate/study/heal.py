@@ -30,7 +30,7 @@ from mithridate.healing.writing import file_hashes, read, write
 from mithridate.models.checkpoints import weights_hash
 from mithridate.study.heal_case import Gathered, Given, gather
 from mithridate.study.heal_doubt import in_doubt, not_measured
-from mithridate.study.heal_folder import require_utf8, taking_the_place_of
+from mithridate.study.heal_folder import healed_folder, require_utf8
 from mithridate.study.heal_methods import methods_for, require_methods
 
 OnStage: TypeAlias = Callable[[str, int, int | None], None]
@@ -67,21 +67,21 @@ def heal(wanted: Wanted, out: Path, on_stage: OnStage | None = None) -> Healing:
     """
     _require_sense(wanted)
     require_utf8(out, *wanted.given.files())
-    with taking_the_place_of(out, wanted.given.files()) as folder:
+    with healed_folder(out, wanted.given.files()) as making:
         gathered = gather(wanted.given)
         methods = methods_for(
             wanted.methods,
             everything=wanted.everything,
             regime=wanted.regime,
             step=gathered.step,
-            workplace=folder.parent / "work",
+            workplace=making.scratch,
         )
         healing = _Healing.begun(wanted, gathered, on_stage)
         if healing.alive:
             healing.try_all(methods)
-        made = healing.write(folder)
-        write_rows(folder / PRICES, Priced, made.rows)
-        write_atomic(folder / HEALED, made.record.model_dump_json(indent=1) + "\n")
+        made = healing.write(making.new)
+        write_rows(making.new / PRICES, Priced, made.rows)
+        write_atomic(making.new / HEALED, made.record.model_dump_json(indent=1) + "\n")
     return made
 
 

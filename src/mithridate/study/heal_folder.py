@@ -1,45 +1,25 @@
-"""The folder that a healing writes: it is as it was, or whole, however the process ends."""
+"""The folder that a healing writes: what it may replace, and what it must lie apart from."""
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from mithridate.core.artifacts import LOCK, exclusive, storage_errors
 from mithridate.core.errors import ConfigError, StorageError
 from mithridate.core.healed import HEALED, OURS, read_healed
-
-_NEW = "new"
-_OLD = "old"
+from mithridate.core.whole_folder import Making, whole_folder
 
 
-@contextmanager
-def taking_the_place_of(out: Path, inputs: Iterable[Path]) -> Iterator[Path]:
-    """A folder beside `out` to write to, which becomes `out` when the block ends well.
+def healed_folder(out: Path, inputs: Iterable[Path]) -> AbstractContextManager[Making]:
+    """The folder `out` in the making, as `whole_folder` does it; an older healing in it is replaced.
 
-    What a healing wrote to `out` before is replaced then, and not before. Raises StorageError where `out` is
-    something else, or one of `inputs` lies in it; RunStateError where another process is at work on it.
+    Raises StorageError where `out` is something else, or one of `inputs` lies in it, or it in a checkpoint.
     """
     out = out.absolute()
     _require_apart(out, inputs)
-    beside = out.with_name(f".{out.name}.healing")
-    with exclusive(beside):
-        try:
-            with storage_errors(out):
-                _put_back(beside / _OLD, out)
-                require_free(out)
-                shutil.rmtree(beside / _NEW, ignore_errors=True)
-                (beside / _NEW).mkdir()
-                _require_movable(out, beside)
-            yield beside / _NEW
-            with storage_errors(out):
-                _replace(out, beside / _NEW, beside / _OLD)
-        finally:
-            _clear(beside, out)
+    return whole_folder(out, "a healed model", "healing", require_free)
 
 
 def require_utf8(*paths: Path) -> None:
@@ -71,29 +51,7 @@ def require_free(out: Path) -> None:
     read_healed(out)
 
 
-def _require_movable(out: Path, beside: Path) -> None:
-    """Raise StorageError where `out` is a mount point: hours later it could not be put aside.
-
-    A move onto a folder that is not empty never comes about, and says whether the system would let it.
-    """
-    if not out.exists():
-        return
-    try:
-        out.rename(beside)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return
-        if error.errno in (errno.EBUSY, errno.EXDEV):
-            raise StorageError(
-                f"{out}: is a mount point, or in use, so nothing can take its place; choose a folder "
-                "in it for --out"
-            ) from error
-        raise
-
-
 def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
-    if out.name in ("", ".."):
-        raise StorageError(f"{out}: cannot be replaced by a healed model; choose another --out")
     for path in inputs:
         if path.resolve().is_relative_to(out.resolve()):
             raise StorageError(
@@ -101,27 +59,3 @@ def _require_apart(out: Path, inputs: Iterable[Path]) -> None:
             )
         if (path / "config.json").exists() and out.resolve().is_relative_to(path.resolve()):
             raise StorageError(f"{out}: lies within the checkpoint {path}; choose another --out")
-
-
-def _clear(beside: Path, out: Path) -> None:
-    """Remove all that lies beside, but for an old folder that nothing took the place of; the lock last."""
-    with suppress(OSError):  # what cannot be removed now goes when the next healing begins
-        _put_back(beside / _OLD, out)
-        for leftover in beside.iterdir():
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-        (beside / LOCK).unlink(missing_ok=True)
-        beside.rmdir()
-
-
-def _put_back(old: Path, out: Path) -> None:
-    """A process that was killed between the two renames of `_replace` had put the old folder aside."""
-    if old.exists() and not out.exists():
-        old.rename(out)
-
-
-def _replace(out: Path, new: Path, old: Path) -> None:
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    new.rename(out)
