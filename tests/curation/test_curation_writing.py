@@ -114,3 +114,5 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
         pass
     with pytest.raises(StorageError, match="is no folder"), new_folder(out / "x"):
         pass
+    with pytest.raises(StorageError, match="holds other things"), new_folder(Path("/")):
+        pass

@@ -56,8 +56,8 @@ def new_folder(out: Path) -> Iterator[tuple[Path, Path]]:
     Raises StorageError where something is at `out` already, RunStateError where another process is at it.
     """
     out = out.absolute()
-    beside = out.with_name(f".{out.name}.curating")
     _require_free(out)
+    beside = out.with_name(f".{out.name}.curating")
     with exclusive(beside):
         try:
             with storage_errors(out):
