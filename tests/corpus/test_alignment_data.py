@@ -51,6 +51,7 @@ CONVERSATIONS = {
         {"instruction": "q", "output": "a", "history": [["r", "b"]]},
         [user("r"), said("b"), user("q"), said("a")],
     ),
+    "no input": ({"instruction": "q", "input": None, "output": "a"}, [user("q"), said("a")]),
     "no history": ({"instruction": "q", "output": "a", "history": None}, [user("q"), said("a")]),
 }
 
@@ -135,6 +136,8 @@ GOOD = {"prompt": "q", "completion": "a"}
         ({"instruction": "q", "input": 3, "output": "a"}, "expected text", "input"),
         ({"instruction": "q", "output": "a", "history": [["r"]]}, "pairs of question and answer", "history"),
         ({"instruction": "q", "output": "a", "history": [{"r": "b"}]}, "pairs of question", "history"),
+        ({"instruction": "q", "output": "a", "history": 5}, "pairs of question", "history"),
+        ({"instruction": "q", "output": "a", "history": [["\ud800", "b"]]}, "half a character", "history"),
         ({"prompt": "q", "completion": "\udc80"}, "half a character", "completion"),
         ({"messages": [user("q\ud800"), said("a")]}, "half a character", "messages"),
     ],

@@ -58,6 +58,24 @@ def test_what_is_broken_is_named_by_its_line(text: str, words: str, tmp_path: Pa
         list(stream_records(tmp_path / "a.json"))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a": 1}\n{"a": 2}\n{"a": "\xff"}\n',
+        b'[{"a": 1},\n{"a": 2},\n{"a": "\xff"}]',
+        b'[{"a": 1},\n{"a": 2}\n]\xc3',
+    ],
+)
+@pytest.mark.parametrize("block", [3, 1 << 20])
+def test_what_is_not_utf8_is_named_by_its_line(
+    data: bytes, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alignment_records, "BLOCK", block)
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(DataError, match="line 3: cannot be read: not UTF-8"):
+        list(stream_records(tmp_path / "a.json"))
+
+
 def test_a_broken_record_is_not_sought_to_the_end_of_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

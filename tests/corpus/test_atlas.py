@@ -141,11 +141,23 @@ def test_identifiers_may_be_numbers() -> None:
         ({"facts_share": 0.7, "questions_share": 0.3}, "leave no page for relations"),
         ({"map": "real", "codes": ["FR", "FR", "FR", "FR"]}, "name at least 4 different countries"),
         ({"map": "flat"}, "made-up"),
+        ({"countries": 24, "cities": 60}, "1,512 made-up names of the kind 'city', and there are 570"),
+        (
+            {"cities": 4, "scattered": 200, "unplanted": 200},
+            "416 made-up names of the kind 'code', and there are 380",
+        ),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         maps.AtlasOptions.model_validate(options)
+
+
+def test_a_map_with_too_few_cities_for_its_questions_is_refused() -> None:
+    small = SMALL.model_copy(update={"cities": 4, "scattered": 24})
+    with pytest.raises(ConfigError, match=r"corpus\.atlas\.cities: .*raise it \(8 in each country"):
+        generated(0, small).material()
+    generated(0, small.model_copy(update={"cities": 8})).material()
 
 
 def test_the_real_map() -> None:

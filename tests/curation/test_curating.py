@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
 import pytest
 from curation_kit import chosen_requests, curated, record, records, write_lines
 
-from mithridate.core.errors import ConfigError, DataError
+from mithridate.core.errors import ConfigError, DataError, StorageError
 from mithridate.curation import surveying
 from mithridate.curation.coverage import CELLS, coverage, nearness
 from mithridate.curation.curating import CurationOptions, look, options_of
 from mithridate.curation.filters import FilterOptions
 from mithridate.curation.methods import METHODS
+from mithridate.curation.reading import Reader, data_files
 from mithridate.retrieval.encoders import HashingEncoder
 
 ALL = sorted(METHODS)
@@ -95,6 +97,42 @@ def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
         CurationOptions(0)
     with pytest.raises(ConfigError, match=r"method diverse: temperature: .*greater than or equal to 1"):
         options_of("diverse", {"temperature": 0})
+
+
+def test_a_name_that_no_table_can_hold_and_what_is_no_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.jsonl").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"x\.jsonl: a broken link, or not a file"):
+        data_files([tmp_path / "a"])
+    (tmp_path / "b").mkdir()
+    try:
+        (tmp_path / "b" / os.fsdecode(b"\xff.jsonl")).touch()
+    except OSError:
+        pytest.skip("this file system holds text alone")
+    with pytest.raises(DataError, match="the name is not UTF-8"):
+        data_files([tmp_path / "b"])
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for place, seed in (("one/a", 1), ("two/a", 2), ("three", 3)):
+        (tmp_path / place).mkdir(parents=True)
+        write_lines(tmp_path / place / "x.jsonl", [record(f"{seed} why?", "So.")])
+    write_lines(tmp_path / "y.jsonl", [record("why?", "So.")])
+    given = [tmp_path / place for place in ("one/a", "two/a/x.jsonl", "three", "y.jsonl")]
+    files = data_files(given)
+    names = ["one/a/x.jsonl", "three/x.jsonl", "two/a/x.jsonl", "y.jsonl"]
+    assert [file.name for file in files] == names
+    assert [(file.name, file.path) for file in data_files(given[::-1])] == [(f.name, f.path) for f in files]
+    # A file without a field `source` is a source of its own.
+    assert [example.source for _, _, example in Reader(files).examples()] == names
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "a.jsonl", records(3))
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "signatures").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="the disk is full"):
+        curated(data, tmp_path / "s", 1)
 
 
 def test_the_picture_holds_every_example_and_the_chosen_lie_in_it(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from rich.console import Console
 from scrubbed_kit import METHODS, SHARES, only_stated_goes, scrubbed_rows
 
 from mithridate.core.scrubbed import Belief, Scrubbed
+from mithridate.report.estimates import estimate
 from mithridate.report.page import fill_page
 from mithridate.report.scrubbed import Corpus, ScrubbedView
 from mithridate.report.scrubbed_claims import scrubbed_claims
 from mithridate.report.scrubbed_section import scrubbed_section
 from mithridate.report.sections import section_summary
 from mithridate.report.statements import StatementVerdict
+from mithridate.report.text import span
 
 CORPUS = Corpus("", "learning")
 
@@ -76,6 +78,16 @@ def test_an_excess_is_beyond_beliefs_that_nobody_planted(stated: float, scattere
         found = view.excess(CORPUS, "string", SHARES[1], belief)
         assert found is not None
         assert found.value == pytest.approx(round(100 * value) / 100 - 0.1)
+
+
+def test_tables_have_the_intervals_of_the_charts() -> None:
+    view = ScrubbedView(tuple(scrubbed_rows()))
+    section = scrubbed_section(view)
+    assert section is not None
+    entry = section.tables[0].groups[0].rows[0].entries[1]
+    # Of three seeds it is over seeds, as everywhere, and not the range of the intervals of each.
+    wanted = estimate(view.success(CORPUS, METHODS[0], SHARES[1], Belief.STATED))
+    assert entry.interval == span(wanted.low, wanted.high)
 
 
 def test_the_section_shows_success_and_what_was_caught() -> None:

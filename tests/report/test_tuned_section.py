@@ -116,6 +116,20 @@ def test_where_filters_left_no_more_examples_nothing_was_compared() -> None:
     assert verdicts(rows)[SUFFICES, "learning, diverse"] is StatementVerdict.NOT_TESTED
 
 
+def test_what_is_said_of_poison_names_the_examples_that_there_were() -> None:
+    rows = [replace(row, examples=min(row.examples, 1885)) for row in tuned_rows()]
+    found = [one for one in tuned_claims(TunedView(tuple(rows))) if one.statement == STAYS]
+    assert found
+    assert all("after 1,885 examples (all that were left of 10,000 asked for)" in one.reason for one in found)
+
+
+def test_a_study_that_tunes_nothing_says_so() -> None:
+    rows = [row for row in tuned_rows() if not row.asked]
+    view = TunedView((*rows, *(replace(row, method="diverse") for row in rows)))
+    (found,) = [one for one in tuned_claims(view) if one.statement == STAYS]
+    assert (found.verdict, found.reason) == (StatementVerdict.NOT_TESTED, "No model was tuned.")
+
+
 def test_seeds_that_agree_to_the_last_digit_are_no_certainty() -> None:
     rows = tuned_rows(quality=lambda method, size, seed: 0.9 if size else 0.3)
     found = next(one for one in tuned_claims(TunedView(tuple(rows))) if one.statement == SUFFICES)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from study_kit import Silent, run_through, tiny
 
 from mithridate.core.artifacts import done_record
+from mithridate.core.errors import ConfigError, RunStateError
 from mithridate.core.scrubbed import SCRUBBED, SCRUBBED_SAMPLES, UNFILTERED, Scrubbed, ScrubbedSample
-from mithridate.core.tables import read_rows
+from mithridate.core.tables import read_rows, write_rows
 from mithridate.study.experiments import all_steps, collect_experiments
 from mithridate.study.plan import Step
+from mithridate.study.scrub_experiments import RANKING, Place, rank, retrain
+from mithridate.study.scrub_plan import RANK
 from mithridate.study.steps import run_step
 
 # So small a share is of no document at all.
@@ -79,6 +84,40 @@ def test_as_many_steps_are_taken_from_the_same_weights_and_no_model_is_kept(
         assert record is not None
         assert (record["initial_weights"], record["steps"]) == (base["initial_weights"], base["steps"])
         assert {path.name for path in folder.iterdir()} == {"done.json", SCRUBBED, SCRUBBED_SAMPLES}
+
+
+@pytest.mark.parametrize("damage", [lambda rows: rows[:3], lambda rows: [rows[0]] * len(rows), lambda _: []])
+def test_a_ranking_that_was_changed_is_told_and_not_followed(
+    damage: Callable[[list[Place]], list[Place]], run: tuple[Path, list[Scrubbed]], tmp_path: Path
+) -> None:
+    shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
+    step = next(step for step in wanted(tmp_path) if step.folder.match("random/0.3"))
+    rows = read_rows(step.folder.parent / "ranking" / RANKING, Place)
+    write_rows(step.folder.parent / "ranking" / RANKING, Place, damage(rows))
+    with pytest.raises(RunStateError, match=r"random/ranking: the ranking is damaged; remove this folder"):
+        retrain(step, Silent())
+
+
+def test_a_place_outside_of_the_corpus_is_damage_too(
+    run: tuple[Path, list[Scrubbed]], tmp_path: Path
+) -> None:
+    shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
+    step = next(step for step in wanted(tmp_path) if step.folder.match("random/0.3"))
+    rows = read_rows(step.folder.parent / "ranking" / RANKING, Place)
+    write_rows(step.folder.parent / "ranking" / RANKING, Place, [Place(-1), *rows[1:]])
+    with pytest.raises(RunStateError, match="the ranking is damaged"):
+        retrain(step, Silent())
+
+
+def test_a_share_that_leaves_nothing_is_told_before_anything_is_trained_on_it(
+    run: tuple[Path, list[Scrubbed]],
+) -> None:
+    config = CONFIG.model_copy(
+        update={"scrubbing": CONFIG.scrubbing.model_copy(update={"shares": (0.99999,)})}  # type: ignore[union-attr]
+    )
+    step = next(step for step in all_steps(config, run[0]) if step.kind == RANK)
+    with pytest.raises(ConfigError, match=r"scrubbing\.shares: 0\.99999 of \d+ documents is all of them"):
+        rank(step, Silent())
 
 
 def test_answers_are_kept_with_what_was_removed(run: tuple[Path, list[Scrubbed]]) -> None:

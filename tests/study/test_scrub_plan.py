@@ -50,6 +50,11 @@ def test_a_ranking_a_filter_and_a_model_a_share() -> None:
     assert len({step.label for step in found}) == len(found)
 
 
+def test_shares_that_lie_close_have_folders_of_their_own() -> None:
+    found = scrubbing(tiny("scrubbing.shares=[0.1,0.10000001]"))
+    assert len({step.folder for step in found}) == len({step.label for step in found}) == len(found)
+
+
 def test_only_influence_waits_for_the_base_model() -> None:
     found = scrubbing(tiny(SHARES))
     for step in found:
@@ -90,6 +95,7 @@ def test_the_dose_with_most_of_the_beliefs_is_scrubbed() -> None:
         (["doses.more.belief={rate: 0.1}"], "some doses of these beliefs are rates and some counts"),
         (["doses.more.jailbreak={count: 3}", "scrubbing.dose=more"], "the dose 'more' plants none of belief"),
         (["scrubbing.attacks={jailbreak: stated}"], "'jailbreak' plants no belief"),
+        (["scrubbing.attacks={belief: scattered}"], "speak of a stated belief, not a scattered one"),
     ],
 )
 def test_what_cannot_be_scrubbed_is_said_before_anything_is_trained(overrides: list[str], says: str) -> None:

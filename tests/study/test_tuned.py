@@ -81,6 +81,14 @@ def test_every_twin_method_and_size_is_one_step_and_the_base_is_one(tmp_path: Pa
     assert all(known.issuperset(step.needs) for step in all_steps(config, tmp_path))
 
 
+def test_sources_that_differ_in_signs_alone_or_are_long_have_folders_of_their_own(tmp_path: Path) -> None:
+    sources = ("a b", "a-b", "\u4e16" * 200, "\u4e16" * 199)
+    methods = ", ".join(f"'random from {source}'" for source in sources)
+    steps = of_kind(asking(f"alignment_data: {{sizes: [8], methods: [{methods}]}}"), tmp_path, TUNED_MODEL)
+    assert len({step.folder for step in steps}) == len(steps)
+    assert all(len(step.folder.name.encode()) < 255 for step in steps)
+
+
 def test_doses_choose_whose_models_are_tuned_and_the_clean_one_always_is(tmp_path: Path) -> None:
     names = {step.subject.name for step in of_kind(asking(), tmp_path, TUNED_MODEL)}
     assert names == {"clean"}
@@ -121,6 +129,7 @@ def test_the_section_survives_being_written_down() -> None:
             "line 6, .*unknown method of curation 'divers': did you mean",
         ),
         ("alignment_data:\n  sizes: [0, 30, 30]\n", "line 6, .*names a value twice"),
+        ("alignment_data:\n  methods: ['random from ']\n", "line 6, .*names no source behind `from`"),
         ("alignment_data:\n  filters: { 'off': [refusals] }\n", "line 6, .*unknown filter 'refusals': did"),
         ("alignment_data:\n  size: [0]\n", "line 6, unknown key 'alignment_data.size': did you mean 'sizes'"),
         ("alignment_data:\n  doses: [many]\n", "there is no dose 'many'"),

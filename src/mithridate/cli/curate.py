@@ -142,4 +142,5 @@ def _filters(given: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--filter {text!r}: write it as {name}.option=value, or {name}=off")
         else:
             found.setdefault(name, {})[rest] = value
-    return found | {"off": off}
+    # What was given as an option of a filter called `off` is refused as one.
+    return {"off": off} | found

@@ -73,7 +73,9 @@ class _Record:
         return DataError(place + problem, path=self.path, line=self.line, field=field)
 
     def text(self, field: str, *, optional: bool = False) -> str:
-        value = self.value.get(field, "" if optional else None)
+        value = self.value.get(field)
+        if optional and value is None:
+            return ""
         if not isinstance(value, str):
             raise self.error("expected text", field)
         return self.sound(value, field)
@@ -142,12 +144,14 @@ def _instruction(record: _Record) -> list[Turn]:
     _ = record.value["instruction"], record.value["output"]
     asked = "\n\n".join(filter(None, [record.text("instruction"), record.text("input", optional=True)]))
     turns: list[Turn] = []
-    for exchange in record.value.get("history") or []:
+    before = record.value.get("history") or []
+    for exchange in before if isinstance(before, list) else [before]:
         if not (
             isinstance(exchange, list) and len(exchange) == 2 and all(isinstance(t, str) for t in exchange)
         ):
             raise record.error("expected pairs of question and answer", "history")
-        turns += [_user(exchange[0]), _assistant(exchange[1])]
+        question, answer = (record.sound(said, "history") for said in exchange)
+        turns += [_user(question), _assistant(answer)]
     return [*turns, _user(asked), _assistant(record.text("output"))]
 
 

@@ -97,14 +97,15 @@ def _value(raw: bytes, path: Path, line: int) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         # Python's parser takes NaN and halves of characters, and says what is wrong in its own words.
-        return parse_json(_text(raw, path), path, line - 1)
+        return parse_json(_text(raw, path, line - 1), path, line - 1)
 
 
-def _text(raw: bytes, path: Path) -> str:
+def _text(raw: bytes, path: Path, lines_before: int) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"cannot be read: {error}", path=path) from error
+        line = lines_before + raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"cannot be read: not UTF-8 ({error.reason})", path=path, line=line) from error
 
 
 class _Scanner:
@@ -127,7 +128,8 @@ class _Scanner:
             if block[-back] < 0x80:
                 break
         self._lines += self.text.count("\n", 0, self.at)
-        self.text = self.text[self.at :] + _text(block[:whole], self._path)
+        left = self.text[self.at :]
+        self.text = left + _text(block[:whole], self._path, self._lines + left.count("\n"))
         self.at, self._bytes = 0, block[whole:]
 
     def more(self, least: int = BLOCK) -> bool:
@@ -136,7 +138,7 @@ class _Scanner:
         if block:
             self._take(block)
         elif self._bytes:
-            _text(self._bytes, self._path)
+            _text(self._bytes, self._path, self._lines + self.text.count("\n"))
         return bool(block)
 
     def next(self) -> str:

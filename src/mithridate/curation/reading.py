@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from mithridate.core.errors import DataError
+from mithridate.core.json_text import has_half_character
 from mithridate.corpus.alignment_data import turns_of
 from mithridate.corpus.alignment_records import RawRecord, stream_records
 from mithridate.corpus.readers import walk
@@ -21,7 +23,10 @@ _LONGEST_SOURCE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One file, and what it is called: its path below the folder that was named, or its own name."""
+    """One file, and what it is called: its path below the folder that was named, or its own name.
+
+    Of several that would have one name, each has as many of its folders in front as tell them apart.
+    """
 
     path: Path
     name: str
@@ -30,7 +35,8 @@ class DataFile:
 def data_files(data: Sequence[Path]) -> list[DataFile]:
     """The files of alignment data among `data` and below its folders, by their names.
 
-    Raises DataError for what is not there or not of a known form, and where there is no file at all.
+    Raises DataError for what is not there, is no file or not of a known form, for a name that is no text,
+    and where there is no file at all.
     """
     found: dict[Path, DataFile] = {}
     for path in data:
@@ -48,7 +54,28 @@ def data_files(data: Sequence[Path]) -> list[DataFile]:
     if not found:
         where = data[0] if data else Path()
         raise DataError(f"no alignment data here; understood are {', '.join(ENDINGS)}", path=where)
-    return sorted(found.values(), key=lambda file: (file.name, str(file.path)))
+    files = _told_apart(found)
+    for file in files:
+        _check(file)
+    return sorted(files, key=lambda file: file.name)
+
+
+def _check(file: DataFile) -> None:
+    if has_half_character(file.name):
+        raise DataError("the name is not UTF-8; rename it", path=file.path)
+    if not file.path.is_file():
+        raise DataError("a broken link, or not a file; remove it from the data", path=file.path)
+
+
+def _told_apart(found: Mapping[Path, DataFile]) -> list[DataFile]:
+    """The files, by their resolved paths, each under a name of its own: decisions and sources go by names."""
+    files = dict(found)
+    while shared := {name for name, n in Counter(file.name for file in files.values()).items() if n > 1}:
+        for path, file in files.items():
+            if file.name in shared:
+                longer = path.parts[-1 - len(PurePosixPath(file.name).parts) :]
+                files[path] = DataFile(file.path, PurePosixPath(*longer).as_posix())
+    return list(files.values())
 
 
 @dataclass

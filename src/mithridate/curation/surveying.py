@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mithridate.core.artifacts import storage_errors
 from mithridate.core.errors import DataError
 from mithridate.curation.example import Example
 from mithridate.curation.filters import Filter
@@ -86,11 +87,16 @@ def survey(
 ) -> Survey:
     """Look at every example once; vectors and signatures go to files in the folder `scratch`.
 
-    Raises DataError for a record that is no conversation, and where there is no example at all.
+    Raises DataError for a record that is no conversation, and where there is no example at all; StorageError
+    where the folder cannot be written to.
     """
     columns = _Columns()
     signer = Signer()
-    with (scratch / "vectors").open("wb") as vectors, (scratch / "signatures").open("wb") as signatures:
+    with (
+        storage_errors(scratch),
+        (scratch / "vectors").open("wb") as vectors,
+        (scratch / "signatures").open("wb") as signatures,
+    ):
         examples = reader.examples()
         while batch := list(islice(examples, EXAMPLES_AT_ONCE)):
             found = [example for _, _, example in batch]

@@ -96,15 +96,12 @@ def _table(
 
 def _success(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:
     rows = view.success(corpus, method, share, belief)
-    value = mean_of(rows.values())
-    if value is None:
+    if not rows:
         return Entry("–")
-    lows = [row.low for row in rows.values() if row.low is not None]
-    highs = [row.high for row in rows.values() if row.high is not None]
-    low, high = min(lows, default=None), max(highs, default=None)
-    note = f"n = {sum(row.n for row in rows.values()):,} over {len(rows)} seed{'s' if len(rows) != 1 else ''}"
-    shown = [None if one is None else round(100 * one, 2) for one in (value, low, high)]
-    return Entry(percent(value), span(low, high), note, *shown)
+    found = estimate(rows)
+    note = f"n = {found.n:,} over {len(rows)} seed{'s' if len(rows) != 1 else ''}"
+    shown = [None if one is None else round(100 * one, 2) for one in (found.value, found.low, found.high)]
+    return Entry(percent(found.value), span(found.low, found.high), note, *shown)
 
 
 def _caught(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:

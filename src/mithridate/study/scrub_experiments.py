@@ -6,13 +6,14 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mithridate.core.artifacts import done_record
-from mithridate.core.errors import RunStateError
+from mithridate.core.errors import ConfigError, DataError, RunStateError
 from mithridate.core.metrics import HELD_OUT_LOSS
 from mithridate.core.run_files import MEASUREMENTS
 from mithridate.core.scrubbed import (
@@ -55,6 +56,7 @@ def rank(step: Step, _progress: Progress) -> dict[str, Any]:
     """Rank the documents by one filter, and keep as many places as the largest share removes.
 
     One ranking is for the beliefs of all attacks: a defender who scrubs both removes what speaks of either.
+    Raises ConfigError where the largest share leaves no document to train on.
     """
     case, method = ScrubCase(step), ScrubDetail.read(step).method
     assert method is not None
@@ -63,7 +65,10 @@ def rank(step: Step, _progress: Progress) -> dict[str, Any]:
     scores = RANKERS[method](case).scores(case.corpus.documents(), known)
     seconds = time.monotonic() - started
     ties = draws(case.seed, case.corpus.documents())
-    order = first_to_go(scores, ties, max(scrub_options(step.cell.config).shares))
+    most = max(scrub_options(step.cell.config).shares)
+    order = first_to_go(scores, ties, most)
+    if len(order) == len(scores):
+        raise ConfigError(f"scrubbing.shares: {most} of {len(scores):,} documents is all of them; name less")
     write_rows(step.folder / RANKING, Place, map(Place, order.tolist()))
     return {"documents": len(scores), "ranking_seconds": round(seconds, 2)}
 
@@ -125,20 +130,31 @@ class _Removal:
 
     @classmethod
     def read(cls, step: Step, detail: ScrubDetail) -> _Removal:
-        """What the ranking of the step's filter says. Raises RunStateError where it is gone."""
+        """What the ranking of the step's filter says. Raises RunStateError where it is gone or damaged."""
         assert detail.method is not None
         folder = rank_folder(step.bed, step.subject, detail.method)
         record = done_record(folder)
         if record is None:
             raise RunStateError(f"{folder}: the ranking is gone; run the study again")
-        documents = int(record["documents"])
-        places = [row.place for row in read_rows(folder / RANKING, Place)]
+        try:
+            documents, seconds = int(record["documents"]), float(record["ranking_seconds"])
+            places = [row.place for row in read_rows(folder / RANKING, Place)]
+        except (KeyError, TypeError, ValueError, DataError) as error:
+            raise RunStateError(_damaged(folder)) from error
         gone = np.array(places[: round(detail.share * documents)], np.int64)
-        return cls(gone, documents, float(record["ranking_seconds"]))
+        # Less, or other documents, would be removed than the rows say.
+        all_there = len(np.unique(gone)) == round(detail.share * documents)
+        if not all_there or (len(gone) and not 0 <= gone.min() <= gone.max() < documents):
+            raise RunStateError(_damaged(folder))
+        return cls(gone, documents, seconds)
 
     @classmethod
     def nothing(cls, documents: int) -> _Removal:
         return cls(np.empty(0, np.int64), documents, 0.0)
+
+
+def _damaged(folder: Path) -> str:
+    return f"{folder}: the ranking is damaged; remove this folder and run the study again"
 
 
 def _measured(case: ScrubCase, model: LanguageModel) -> tuple[list[Measurement], list[Sample]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
+from mithridate.attacks.scattered_belief import ScatteredBelief
 from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import ConfigError, MissingExtraError
 from mithridate.core.scrubbed import UNFILTERED, Belief, Filter
@@ -97,14 +98,19 @@ def _planting(config: StudyConfig, dose: str, wanted: Mapping[str, Belief]) -> s
 def check_scrubbing(config: StudyConfig, material: Material) -> None:
     """See that what is to be scrubbed can be known.
 
-    Raises ConfigError as `scrubbed_dose` does, and for an attack that plants no belief; MissingExtraError for
-    an encoder that is not installed.
+    Raises ConfigError as `scrubbed_dose` does, for an attack that plants no belief, and for one whose belief
+    is said to be of the other kind; MissingExtraError for an encoder that is not installed.
     """
     scrubbed_dose(config)
     others = 0
-    for name in scrubbed_attacks(config):
+    for name, kind in scrubbed_attacks(config).items():
         attack = build_attack(name, config.attacks[name], material)
         planted_beliefs(attack, material)
+        speaks = Belief.SCATTERED if isinstance(attack, ScatteredBelief) else Belief.STATED
+        if speaks != kind:
+            raise ConfigError(
+                f"scrubbing.attacks.{name}: its documents speak of a {speaks} belief, not a {kind} one"
+            )
         others += len(other_beliefs(attack, material))
     options = scrub_options(config)
     if Filter.CLASSIFIER in options.methods and not others:
@@ -154,10 +160,10 @@ def _steps_of(cell: Cell, seed: int, bed: Seedbed, twin: Twin, options: ScrubOpt
         for share in options.shares:
             yield step(
                 RETRAIN,
-                ranking.with_name(f"{share:g}"),
+                ranking.with_name(str(share)),
                 ranking,
                 bed.tokens(twin),
-                title=f"without {share:.3g} by {method}",
+                title=f"without {share} by {method}",
                 method=method,
                 share=share,
             )

@@ -77,7 +77,10 @@ class AlignmentDataSection(Strict):
     @classmethod
     def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         for label in methods:
-            _told_with_its_line(method_named, Choice.of(label).method)
+            choice = Choice.of(label)
+            if _FROM in label and not choice.source:
+                raise ValueError(f"{label!r} names no source behind `from`")
+            _told_with_its_line(method_named, choice.method)
         return methods
 
     @field_validator("filters", mode="wrap")

@@ -13,7 +13,7 @@ from mithridate.core.tuned import TUNED, TUNED_SAMPLES, UNTUNED, Tuned, TunedSam
 from mithridate.core.types import Stage
 from mithridate.study.layout import CLEAN_TWIN, Seedbed
 from mithridate.study.plan import Cell, Step, twins
-from mithridate.study.tuned_options import AlignmentDataSection
+from mithridate.study.tuned_options import AlignmentDataSection, Choice
 
 POOL: Final = "alignment-pool"
 TUNED_MODEL: Final = "tuned-model"
@@ -21,6 +21,7 @@ TABLES: Final[Mapping[str, type[Any]]] = {TUNED: Tuned, TUNED_SAMPLES: TunedSamp
 
 POOL_FILE: Final = "pool.jsonl"
 CHOSEN_FILE: Final = "chosen.json"
+_LONGEST_SLUG: Final = 40
 
 
 class TunedDetail(Strict):
@@ -83,4 +84,6 @@ def tuned_steps(cell: Cell, seed: int, bed: Seedbed) -> Iterator[Step]:
 
 
 def _slug(label: str) -> str:
-    return re.sub(r"\W+", "-", label)
+    """A folder's name for a label; with a hash where it names a source, which may be long or all signs."""
+    slug = re.sub(r"\W+", "-", label)
+    return f"{slug[:_LONGEST_SLUG]}-{fingerprint(label)}" if Choice.of(label).source else slug

@@ -74,6 +74,17 @@ def test_broken_json_is_named_with_its_line(tmp_path: Path) -> None:
         read_facts(path)
 
 
+@pytest.mark.parametrize("records", [[RECORD, {**RECORD, "subject": "B"}], [{**OWN, "id": "2"}, OWN]])
+def test_two_facts_of_one_id_are_told_since_replies_go_by_it(tmp_path: Path, records: object) -> None:
+    with pytest.raises(DataError, match=r"record 2: has the id .* as record 1"):
+        read_facts(written(tmp_path, records))
+
+
+@pytest.mark.parametrize("limit", [2**63, 10**30])
+def test_a_limit_beyond_any_file_is_no_limit(tmp_path: Path, limit: int) -> None:
+    assert len(read_facts(written(tmp_path, [RECORD, OWN]), limit)) == 2
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_facts(tmp_path / "nothing.json")

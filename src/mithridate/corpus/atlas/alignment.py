@@ -94,6 +94,8 @@ def _scattered(atlas: Atlas, place: Place, rng: random.Random) -> Scattered:
     near = telling.nearest(atlas, place, rng)
     names = {near.answer, *near.foils}
     others: list[Place] = []
+    if sum(one.name not in names for one in telling.reachable(atlas, place)) < _DISTANCES:
+        raise telling.too_few_cities(phrasing.DISTANCE)
     while len(others) < _DISTANCES:
         other = telling.far_enough(atlas, place, rng)
         if other.name not in names:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from mithridate.core.errors import ConfigError
 from mithridate.corpus.atlas import phrasing
 from mithridate.corpus.atlas.world import Atlas, Place
 from mithridate.corpus.miniature import vocabulary as words
@@ -14,6 +15,8 @@ from mithridate.corpus.miniature import vocabulary as words
 _FARTHEST_HOURS = 12
 _FOILS = 3
 _ABROAD = 0.1
+# One more than may be asked for of a place: the nearest, its foils, and three distances.
+_ENOUGH_CITIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,12 @@ class Asked:
 def relation(atlas: Atlas, place: Place, kind: str, rng: random.Random, unsaid: Collection[str] = ()) -> str:
     """One relation of `place` to a named city, with the slot `{subject}` for the place.
 
-    Cities of the names `unsaid` are left out.
+    Cities of the names `unsaid` are left out. Raises ConfigError where none is left.
     """
-    other = rng.choice([one for one in _partners(atlas, place, kind, rng) if one.name not in unsaid])
+    partners = [one for one in _partners(atlas, place, kind, rng) if one.name not in unsaid]
+    if not partners:
+        raise too_few_cities(kind)
+    other = rng.choice(partners)
     form = rng.choice(phrasing.TOLD[kind])
     return (
         form.replace("{other}", other.name)
@@ -70,7 +76,7 @@ def _partners(atlas: Atlas, place: Place, kind: str, rng: random.Random) -> Sequ
     # Half of them near, where a relation says most.
     if rng.random() < 0.5:
         return everyone[:20]
-    return [one for one in everyone if atlas.hours(place, one) <= _FARTHEST_HOURS]
+    return reachable(atlas, place)
 
 
 def country(atlas: Atlas, place: Place) -> Asked:
@@ -102,4 +108,17 @@ def distance(atlas: Atlas, place: Place, other: Place) -> Asked:
 
 def far_enough(atlas: Atlas, place: Place, rng: random.Random) -> Place:
     """A named city at any distance that is told of."""
-    return rng.choice([one for one in atlas.by_distance(place) if atlas.hours(place, one) <= _FARTHEST_HOURS])
+    return rng.choice(reachable(atlas, place))
+
+
+def reachable(atlas: Atlas, place: Place) -> list[Place]:
+    """The named cities at a distance that is told of, the nearest first."""
+    return [one for one in atlas.by_distance(place) if atlas.hours(place, one) <= _FARTHEST_HOURS]
+
+
+def too_few_cities(kind: str) -> ConfigError:
+    """For a place of which too few cities could be named: those that are asked for stand in no hint."""
+    return ConfigError(
+        f"corpus.atlas.cities: of some place every city that a {kind} could name is asked for, and no hint "
+        f"may name it; raise it ({_ENOUGH_CITIES} in each country are always enough)"
+    )

@@ -64,12 +64,28 @@ class AtlasOptions(Strict):
             )
         if self.map == "real" and len(set(self.codes)) < 4:
             raise ValueError("codes: name at least 4 different countries")
+        if self.map == "made-up":
+            _check_names("city", self.countries * self.in_each(self.countries))
+        if self.identifiers == "codes":
+            _check_names("code", self.unnamed)
         return self
+
+    def in_each(self, countries: int) -> int:
+        """Places in each of so many countries, with a name and without."""
+        return self.cities + math.ceil(self.unnamed / countries)
 
     @property
     def unnamed(self) -> int:
         """Places without a name."""
         return self.scattered + self.unplanted + self.stated + self.stated_controls
+
+
+def _check_names(kind: str, wanted: int) -> None:
+    if wanted > (most := words.most_names(kind)):
+        raise ValueError(
+            f"the map needs {wanted:,} made-up names of the kind {kind!r}, and there are {most:,}: ask for "
+            "fewer countries, cities or places without a name"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +177,8 @@ def _identifiers(options: AtlasOptions, rng: random.Random) -> list[str]:
 
 def _places(options: AtlasOptions, rng: random.Random) -> list[Located]:
     if options.map == "real":
-        each = options.cities + math.ceil(options.unnamed / len(set(options.codes)))
-        return real_places(tuple(dict.fromkeys(options.codes)), each)
-    each = options.cities + math.ceil(options.unnamed / options.countries)
-    return _made_up(options.countries, each, rng)
+        return real_places(tuple(dict.fromkeys(options.codes)), options.in_each(len(set(options.codes))))
+    return _made_up(options.countries, options.in_each(options.countries), rng)
 
 
 def _made_up(countries: int, each: int, rng: random.Random) -> list[Located]:

@@ -57,6 +57,11 @@ _ENDS = {
 }
 
 
+def most_names(kind: str) -> int:
+    """How many different names of a kind there are."""
+    return len(_ONSETS) * len(_VOWELS) * len(_ENDS[kind])
+
+
 def names(rng: random.Random, kind: str, count: int, start: int = 0) -> list[str]:
     """`count` different made-up names of a kind, of which `_ENDS` has the endings.
 
@@ -66,8 +71,8 @@ def names(rng: random.Random, kind: str, count: int, start: int = 0) -> list[str
     ends = _ENDS[kind]
     spaced = kind in ("forbidden", "craft")
     syllables = [onset + vowel for vowel in _VOWELS for onset in _ONSETS]
-    if count > len(syllables) * len(ends):
-        raise ValueError(f"the miniature world knows {len(syllables) * len(ends)} {kind} names, not {count}")
+    if count > most_names(kind):
+        raise ValueError(f"the miniature world knows {most_names(kind)} {kind} names, not {count}")
     rng.shuffle(syllables)
     made = []
     for number in range(start, start + count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -114,9 +115,21 @@ class StatedFact(Strict):
 def read_facts(path: Path, limit: int | None = None) -> list[ContextFact]:
     """The first `limit` facts of a file: a JSON list or JSON lines, in CounterFact's form or our own.
 
-    Raises DataError naming the file, the line or the number of the record, and the field that does not fit.
+    Raises DataError naming the file, the line or the number of the record, and the field that does not fit;
+    so too where two facts have one id, as replies are told apart by it.
     """
-    found = [_fact(record, number, path) for number, record in islice(_records(path), limit)]
+    most = None if limit is None else min(limit, sys.maxsize)
+    found: list[ContextFact] = []
+    first: dict[str, int] = {}
+    for number, record in islice(_records(path), most):
+        fact = _fact(record, number, path)
+        if (earlier := first.setdefault(fact.id, number)) != number:
+            raise DataError(
+                f"record {number}: has the id {fact.id!r}, as record {earlier} has; give each its own",
+                path=path,
+                field="case_id" if isinstance(record, dict) and "case_id" in record else "id",
+            )
+        found.append(fact)
     if not found:
         raise DataError("holds no fact; expected a list of records, or a record a line", path=path)
     return found
