@@ -37,6 +37,7 @@ _EXPLAINED = (
     "context. M_R is the memorization ratio, replies with the weights' answer among those with either. "
     "Efficacy and paraphrase are the shares of prompts after which the context's answer is the likelier one. "
     "Pairs are facts answered from the context where that is asked for and from the weights where that is."
+    " Context and efficacy are asked in the fact's own wording, all other columns in a paraphrase."
 )
 
 
