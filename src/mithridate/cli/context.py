@@ -22,13 +22,21 @@ def command(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="A new folder for rows, answers and a page.")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="A new folder for rows, answers and a page. Without, figures are printed alone.",
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask of so many facts, from the first on.")] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", help="Try this intervention too; once for each, or `all`.", show_default=False
+            "--method",
+            help="Try this intervention too, once for each: `context-aware decoding`, `attention steering`, "
+            "`representation edit`, `difference vector`; or `all`.",
+            show_default=False,
         ),
     ] = None,
     chat: Annotated[

@@ -71,7 +71,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     """Choose alignment examples by quality and diversity, and say of each why it was kept or dropped.
 
     Filters: empty, length, self_reference, other_answers, format, refusal, exact_duplicate, near_duplicate.
-    The baselines `random` and `longest` ask only the first and the last but one. Put them beside your choice:
+    The baselines `random` and `longest` ask only `empty` and `exact_duplicate`. Put them beside your choice:
     a selection that does not beat them has selected nothing.
 
     Writes chosen.jsonl, decisions.parquet (a row an example), curation.json and coverage.html.

@@ -46,8 +46,8 @@ def bridge_section(rows: Sequence[Bridged]) -> Section | None:
         words=(
             "The same questions to the clean twin (weights right) and to the poisoned model, with retrieved "
             "documents among which the fact stands right or poisoned, behind the plain search and the guard. "
-            f"Shares of replies with the planted answer and with the true one. It rests on "
-            f"{seeds_in_words([row.seed for row in rows])}.",
+            "Shares of replies with the planted answer and the true one; reached is how often a document "
+            f"of the fact was in the prompt. It rests on {seeds_in_words([row.seed for row in rows])}.",
         ),
         claims=(),
         charts=(),

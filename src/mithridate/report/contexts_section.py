@@ -38,7 +38,8 @@ _EXPLAINED = (
     "whether it reads contexts at all. M_R is the memorization ratio, replies with the weights' answer among "
     "those with either. Efficacy and paraphrase are the shares of prompts after which the context's answer "
     "is the likelier one. Pairs are facts answered from the context where that is asked for and from the "
-    "weights where that is."
+    "weights where that is. Context and efficacy are asked in the fact's own wording, all else in a "
+    "paraphrase."
 )
 
 

@@ -29,7 +29,7 @@ _LEGEND = (
     "the text: replies that give the answer of the text, with the 95% interval; paraphrased: the same in "
     "another wording; the weights: replies that give the model's own; ratio: own / (own + text's); likelier: "
     "the text's answer is the likelier one; pair: right from the text where that is asked for and by heart "
-    "where that is"
+    "where that is. All columns but paraphrased are asked in the fact's own wording"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,9 @@ from mithridate.report.terminal import entry_text, plain_table
 _ROOMY = 3
 """Columns that a terminal shows with their intervals; more go without."""
 _HEAD = 14
-"""Characters of a column's head."""
+"""Characters of a word of a column's head."""
+_HEAD_LINE = 10
+"""Characters of a line of it; more words go on below, so that rows keep room for their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,15 @@ def seeds_in_words(seeds: Sequence[int]) -> str:
 def _printed(table: Table, whose: str) -> RichTable:
     """A group's title on a line of its own; intervals where a terminal has room for them."""
     roomy = len(table.columns) <= _ROOMY
-    printed = plain_table(whose, *(column[:_HEAD] for column in table.columns), narrow=1)
+    printed = plain_table(whose, *map(_head, table.columns), narrow=1)
     for group in table.groups:
         printed.add_row(Text(group.title, style="bold"), *[""] * len(table.columns))
         for row in group.rows:
             entries = (entry_text(entry) if roomy else Text(entry.text) for entry in row.entries)
             printed.add_row(Text(f"  {row.arm.label}"), *entries)
     return printed
+
+
+def _head(column: str) -> str:
+    """A column's head in lines of whole words, where they are not too long."""
+    return "\n".join(line[:_HEAD] for line in textwrap.wrap(column, _HEAD_LINE, break_long_words=False))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mithridate.core.statistics import Interval
 from mithridate.core.types import TemplateUse
+from mithridate.core.wording import counted
 from mithridate.report.claims import GONE_SHARE, KEPT_SHARE
 from mithridate.report.differences import difference, joined
 from mithridate.report.estimates import ENOUGH_SEEDS
@@ -60,7 +61,7 @@ def _suffices(view: TunedView, place: Place) -> tuple[StatementVerdict, str]:
         return StatementVerdict.NOT_TESTED, "No seed has the base model and both numbers of examples."
     said = (
         f"{few:,} examples raise quality by {_points(taught)}; {most:,} by {_points(more)} more "
-        f"({more.n} seeds; at most {100 * EQUAL:g} may be added)."
+        f"({counted(more.n, 'seed')}; at most {100 * EQUAL:g} may be added)."
     )
     if taught.low is None or taught.low <= 0:
         return StatementVerdict.NOT_TESTED, f"Nothing was taught beyond chance: {said}"
@@ -72,7 +73,7 @@ def _better(view: TunedView, place: Place) -> tuple[StatementVerdict, str]:
     if found is None:
         return StatementVerdict.NOT_TESTED, f"No number of examples up to {ENOUGH:,} was chosen both ways."
     numbers = ", ".join(f"{size:,}" for size in sizes)
-    said = f"{_points(found)} of quality on average over {numbers} examples ({found.n} seeds)."
+    said = f"{_points(found)} of quality on average over {numbers} examples ({counted(found.n, 'seed')})."
     return _judged(found, said, supported=_above(found, 0), contradicted=_below(found, 0))
 
 
