@@ -23,11 +23,11 @@ from pathlib import Path
 import orjson
 from comparison import Row, show
 
+from mithridate.core.whole_folder import whole_folder
 from mithridate.corpus.alignment_records import stream_records
 from mithridate.curation.curating import CurationOptions, curate
 from mithridate.curation.writing import (
     Form,
-    new_folder,
     record_of,
     write_chosen,
     write_decisions,
@@ -77,11 +77,11 @@ def read_alone(path: Path) -> None:
 def curate_all(path: Path, out: Path, n: int, method: str) -> None:
     encoder = open_encoder("hashing")
     started = time.perf_counter()
-    with new_folder(out) as (new, scratch):
-        curated = curate([path], CurationOptions(n, method), encoder, scratch, _told)
-        write_chosen(curated, new, Form.OWN)
-        write_decisions(curated, new)
-        write_record(record_of(curated, encoder.identity, time.perf_counter() - started, {}), new)
+    with whole_folder(out, "a curation", "curating") as making:
+        curated = curate([path], CurationOptions(n, method), encoder, making.scratch, _told)
+        write_chosen(curated, making.new, Form.OWN)
+        write_decisions(curated, making.new)
+        write_record(record_of(curated, encoder.identity, time.perf_counter() - started, {}), making.new)
         print(f"{time.perf_counter() - started:.0f} s: written", file=sys.stderr)
 
 
