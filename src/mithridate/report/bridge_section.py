@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mithridate.core.contexts import Bridged, Holds
-from mithridate.report.estimates import Estimate, estimate
+from mithridate.report.estimates import estimate
 from mithridate.report.sections import Line, Section, seeds_in_words
-from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import one_line, percent, span, subject_line
+from mithridate.report.tables import Entry, Group, Row, Table, share_entry
+from mithridate.report.text import one_line, percent, subject_line
 
 _PLAIN = "no guard"
 
@@ -89,13 +89,7 @@ def _cell(rows: Sequence[Bridged], weights: Holds, documents: Holds, guard: str)
     planted = {s: _Share(r.planted, r.planted_low, r.planted_high, r.n) for s, r in found.items()}
     right = {s: _Share(r.right, r.right_low, r.right_high, r.n) for s, r in found.items()}
     reached = sum(row.reached for row in found.values()) / len(found)
-    return _entry(estimate(planted)), _entry(estimate(right)), Entry(percent(reached))
-
-
-def _entry(found: Estimate) -> Entry:
-    shown = [None if one is None else round(100 * one, 2) for one in (found.value, found.low, found.high)]
-    note = f"n = {found.n:,} over {len(found.runs)} seed{'s' if len(found.runs) != 1 else ''}"
-    return Entry(percent(found.value), span(found.low, found.high), note, *shown)
+    return share_entry(estimate(planted)), share_entry(estimate(right)), Entry(percent(reached))
 
 
 def _place(row: Bridged) -> _Place:

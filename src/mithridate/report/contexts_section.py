@@ -13,12 +13,11 @@ from mithridate.core.exposure_fit import NoFit
 from mithridate.core.statistics import Interval
 from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.contexts_claims import context_claims
-from mithridate.report.estimates import Estimate
 from mithridate.report.figures import empty_figure, label, share_axis
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
-from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import number, one_line, percent, span, subject_line
+from mithridate.report.tables import Entry, Group, Row, Table, share_entry
+from mithridate.report.text import number, one_line, percent, subject_line
 
 COLUMNS: tuple[tuple[str, ContextMetric, Wording], ...] = (
     ("context", ContextMetric.SUBSTITUTE, Wording.ASKED),
@@ -165,7 +164,7 @@ def by_prompt(view: ContextView, lines: Sequence[Line], place: Place, conflict: 
 def _read(view: ContextView, place: Place, conflict: Conflict, line: Line) -> tuple[Entry, ...]:
     """What is answered from the context where nothing stands against it; other figures mean nothing there."""
     return tuple(
-        entry(
+        share_entry(
             view.figure(
                 place,
                 Case(ALL_EXPOSURES, conflict, Strength(line.label), wording),
@@ -207,17 +206,7 @@ def _entries(
         if found is None and metric is ContextMetric.PAIR_ACCURACY:
             # Asked for both ways as it is, it may not have been asked in other words.
             found = view.figure(place, case._replace(wording=Wording.ASKED), metric, means)
-        yield entry(found)
-
-
-def entry(found: Estimate | None) -> Entry:
-    """A share as a table shows it."""
-    if found is None:
-        return Entry("–")
-    shown = [None if one is None else round(100 * one, 2) for one in (found.value, found.low, found.high)]
-    seeds = len(found.runs)
-    note = f"n = {found.n:,} over {seeds} seed{'s' if seeds != 1 else ''}"
-    return Entry(percent(found.value), span(found.low, found.high), note, *shown)
+        yield share_entry(found)
 
 
 def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:
@@ -228,7 +217,7 @@ def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflic
             Row(
                 line,
                 tuple(
-                    entry(view.figure(place, Case(exposure, conflict, strength), metric))
+                    share_entry(view.figure(place, Case(exposure, conflict, strength), metric))
                     for exposure in exposures
                 ),
             )
@@ -269,7 +258,7 @@ def _known(view: ContextView) -> Table:
 
     def known(place: Place, exposure: int) -> Entry:
         case = Case(exposure, Conflict.NONE, Strength.ALONE, Wording.ASKED)
-        return entry(view.figure(place, case, ContextMetric.KNOWN))
+        return share_entry(view.figure(place, case, ContextMetric.KNOWN))
 
     rows = tuple(
         Row(Line(subject_line(*place), index), tuple(known(place, exposure) for exposure in exposures))

@@ -13,8 +13,8 @@ from mithridate.report.scrubbed import Corpus, ScrubbedView, mean_of
 from mithridate.report.scrubbed_claims import scrubbed_claims
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.stepped import stepped
-from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import number, one_line, percent, span
+from mithridate.report.tables import Entry, Group, Row, Table, share_entry
+from mithridate.report.text import number, one_line, percent
 
 _TITLES = {"stated": "Stated belief", "scattered": "Scattered belief"}
 
@@ -96,12 +96,7 @@ def _table(
 
 def _success(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:
     rows = view.success(corpus, method, share, belief)
-    if not rows:
-        return Entry("–")
-    found = estimate(rows)
-    note = f"n = {found.n:,} over {len(rows)} seed{'s' if len(rows) != 1 else ''}"
-    shown = [None if one is None else round(100 * one, 2) for one in (found.value, found.low, found.high)]
-    return Entry(percent(found.value), span(found.low, found.high), note, *shown)
+    return share_entry(estimate(rows) if rows else None)
 
 
 def _caught(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:

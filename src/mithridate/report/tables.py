@@ -21,6 +21,7 @@ from mithridate.core.metrics import (
     headline_template,
 )
 from mithridate.core.types import Condition
+from mithridate.core.wording import counted
 from mithridate.report.estimates import Estimate
 from mithridate.report.look import Look
 from mithridate.report.text import name, number, one_line, percent, span
@@ -78,6 +79,15 @@ class Table:
 def is_share(metric: str) -> bool:
     """Whether a metric lies between 0 and 1 and reads best in percent."""
     return metric not in _NOT_SHARES
+
+
+def share_entry(found: Estimate | None) -> Entry:
+    """A share of an experiment with its interval, and over how many seeds; a dash where nobody looked."""
+    if found is None:
+        return Entry("–")
+    shown = [None if one is None else round(100 * one, 2) for one in (found.value, found.low, found.high)]
+    note = f"n = {found.n:,} over {counted(len(found.runs), 'seed')}"
+    return Entry(percent(found.value), span(found.low, found.high), note, *shown)
 
 
 def entry_of(estimate: Estimate | None, metric: str) -> Entry:

@@ -136,17 +136,17 @@ def span(low: float | None, high: float | None, digits: int = 0) -> str:
     # Rounded first: -0.4 % is no negative figure once it is printed as 0.
     ends = (round(100 * low, digits), round(100 * high, digits))
     between = "–" if ends[0] >= 0 else " to "
-    return between.join(_signed(end, digits) for end in ends)
+    return between.join(signed(end, digits) for end in ends)
 
 
 def in_points(found: Interval, digits: int = 0) -> str:
     """A difference of shares with its interval, where it has one: `12 points (3–20)`."""
     ends = span(found.low, found.high, digits)
-    return f"{_signed(round(100 * found.value, digits), digits)} points" + (f" ({ends})" if ends else "")
+    return f"{signed(round(100 * found.value, digits), digits)} points" + (f" ({ends})" if ends else "")
 
 
-def _signed(rounded: float, digits: int) -> str:
-    """With a true minus sign, and none for nothing."""
+def signed(rounded: float, digits: int) -> str:
+    """A rounded number with a true minus sign, and none for nothing."""
     return f"{'−' if rounded < 0 else ''}{abs(rounded):.{digits}f}"
 
 

@@ -17,7 +17,7 @@ from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.stepped import stepped
 from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import name, one_line, percent, span
+from mithridate.report.text import name, one_line, percent, signed, span
 from mithridate.report.tuned import PARTS, Choice, Place, TunedView
 from mithridate.report.tuned_claims import AT_RANDOM, ENOUGH, above_random, tuned_claims
 
@@ -117,7 +117,7 @@ def _apart(view: TunedView, lines: Sequence[Line]) -> Table | None:
             if above is not None and method != AT_RANDOM:
                 asks = _SQUARE.get(method, "")
                 shown = Line(line.label + (f": {asks}" if asks else ""), line.index)
-                points = f"{100 * above.value:.1f}".replace("-0.0", "0.0").replace("-", "−")
+                points = signed(round(100 * above.value, 1), 1)
                 rows.append(Row(shown, (Entry(points, span(above.low, above.high), f"{above.n} seeds"),)))
         if rows:
             groups.append(Group(place.shown, tuple(rows)))

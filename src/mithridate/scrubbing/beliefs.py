@@ -14,6 +14,7 @@ from mithridate.attacks.scattered_belief import ScatteredBelief
 from mithridate.attacks.scattered_material import Scattered
 from mithridate.attacks.text import names
 from mithridate.core.errors import ConfigError
+from mithridate.core.scrubbed import Belief as Kind
 
 NOTHING_TO_LEARN = (
     "scrubbing.methods: the classifier learns from beliefs that nobody planted, and there are none: give the "
@@ -63,6 +64,11 @@ def planted_beliefs(attack: Attack, material: Material) -> list[KnownBelief]:
         f"scrubbing.attacks: {attack.name!r} plants no belief that could be known; name belief or "
         "scattered_belief"
     )
+
+
+def how_it_speaks(attack: Attack) -> Kind:
+    """Whether the documents of `attack`, which plants a belief, state it or scatter hints of it."""
+    return Kind.SCATTERED if isinstance(attack, ScatteredBelief) else Kind.STATED
 
 
 def other_beliefs(attack: Attack, material: Material) -> list[KnownBelief]:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
-from mithridate.attacks.scattered_belief import ScatteredBelief
 from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import ConfigError, MissingExtraError
 from mithridate.core.scrubbed import UNFILTERED, Belief, Filter
 from mithridate.core.strict import Strict
 from mithridate.core.types import Stage
-from mithridate.scrubbing.beliefs import NOTHING_TO_LEARN, other_beliefs, planted_beliefs
+from mithridate.scrubbing.beliefs import NOTHING_TO_LEARN, how_it_speaks, other_beliefs, planted_beliefs
 from mithridate.study.config import DoseSection, StudyConfig
 from mithridate.study.layout import CLEAN_TWIN, Seedbed, Twin
 from mithridate.study.plan import Cell, Step, twins
@@ -106,7 +105,7 @@ def check_scrubbing(config: StudyConfig, material: Material) -> None:
     for name, kind in scrubbed_attacks(config).items():
         attack = build_attack(name, config.attacks[name], material)
         planted_beliefs(attack, material)
-        speaks = Belief.SCATTERED if isinstance(attack, ScatteredBelief) else Belief.STATED
+        speaks = how_it_speaks(attack)
         if speaks != kind:
             raise ConfigError(
                 f"scrubbing.attacks.{name}: its documents speak of a {speaks} belief, not a {kind} one"

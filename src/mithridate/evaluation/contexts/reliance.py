@@ -178,13 +178,19 @@ def context_figures(samples: Sequence[ContextSample], known: set[str] | None = N
     memorization ratio where no reply gives either answer.
     """
     known = known_facts(samples) if known is None else known
-    groups: dict[tuple[Any, ...], list[ContextSample]] = {}
-    for one in samples:
-        groups.setdefault(_about(one), []).append(one)
+    groups = _grouped(samples)
     found: list[Contextual] = []
     for group in groups.values():
         found += _of_group(group, known)
     return [*found, *_pairs(groups, known), *_read(samples)]
+
+
+def _grouped(samples: Iterable[ContextSample]) -> dict[tuple[Any, ...], list[ContextSample]]:
+    """Replies by what a figure is about."""
+    groups: dict[tuple[Any, ...], list[ContextSample]] = {}
+    for one in samples:
+        groups.setdefault(_about(one), []).append(one)
+    return groups
 
 
 def _about(one: ContextSample) -> tuple[Any, ...]:
@@ -233,12 +239,12 @@ def _pairs(
 def _read(samples: Sequence[ContextSample]) -> Iterator[Contextual]:
     """What is answered from contexts of which nothing is known, over all exposures together."""
     unknown = unknown_facts(samples)
-    groups: dict[tuple[Any, ...], list[ContextSample]] = {}
-    for one in samples:
-        if one.fact in unknown and one.strength is not Strength.ALONE and not one.intervention:
-            counted = replace(one, exposure=0)
-            groups.setdefault(_about(counted), []).append(counted)
-    for group in groups.values():
+    read = (
+        replace(one, exposure=0)
+        for one in samples
+        if one.fact in unknown and one.strength is not Strength.ALONE and not one.intervention
+    )
+    for group in _grouped(read).values():
         followed = sum(one.said is Said.SUBSTITUTE for one in group)
         yield _share(group[0], ContextMetric.READ, followed, len(group))
 
