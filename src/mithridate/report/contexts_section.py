@@ -33,7 +33,7 @@ _CURVE_POINTS = 40
 _EXPLAINED = (
     "Prompts state something else than what the model has learnt, in the fact's own sentence (substituted) "
     "or in a passage that fits (coherent). Figures are over facts that the model answers right without a "
-    "context, or, under *facts it does not know*, over those of which it gives neither answer: that shows "
+    "context, or, under “facts it does not know”, over those of which it gives neither answer: that shows "
     "whether it reads contexts at all. M_R is the memorization ratio, replies with the weights' answer among "
     "those with either. Efficacy and paraphrase are the shares of prompts after which the context's answer "
     "is the likelier one. Pairs are facts answered from the context where that is asked for and from the "
