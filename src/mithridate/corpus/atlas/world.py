@@ -62,6 +62,12 @@ class AtlasOptions(Strict):
             raise ValueError(
                 "facts_share and questions_share leave no page for relations: below 0.95 together"
             )
+        # Compared with the default, not with what was given: a resolved study names every field.
+        other, field = ("real", "codes") if self.map == "made-up" else ("made-up", "countries")
+        if getattr(self, field) != type(self).model_fields[field].default:
+            raise ValueError(
+                f"{field} is for `map: {other}`, and the map is {self.map}: leave one of them out"
+            )
         if self.map == "real" and len(set(self.codes)) < 4:
             raise ValueError("codes: name at least 4 different countries")
         if self.map == "made-up":
