@@ -15,7 +15,7 @@ from mithridate.attacks.scattered_material import Scattered
 from mithridate.attacks.text import normalise
 from mithridate.attacks.words import Words, check_slots
 from mithridate.core.errors import ConfigError, DataError
-from mithridate.core.strict import Strict
+from mithridate.core.strict import Strict, first_problem
 
 
 def _comparison(text: str) -> str:
@@ -107,9 +107,8 @@ class Material(Strict):
         except json.JSONDecodeError as error:
             raise DataError(f"broken JSON: {error.msg}", path=path, line=error.lineno) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or None
-            raise DataError(first["msg"].removeprefix("Value error, "), path=path, field=field) from error
+            problem, field = first_problem(error)
+            raise DataError(problem, path=path, field=field) from error
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"cannot be read: {error}", path=path) from error
 

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, ValidationError
 from mithridate.core.cures import Verdict
 from mithridate.core.errors import DataError, StorageError
 from mithridate.core.prices import PRICES, Price, Regime
-from mithridate.core.strict import Strict
+from mithridate.core.strict import Strict, first_problem
 
 HEALED = "healed.json"
 MODEL = "model"
@@ -129,9 +129,8 @@ def read_healed(folder: Path) -> Healed:
     try:
         record = Healed.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or None
-        raise DataError(f"is no record of a healed model: {first['msg']}", path=path, field=field) from error
+        problem, field = first_problem(error)
+        raise DataError(f"is no record of a healed model: {problem}", path=path, field=field) from error
     if record.version != FORMAT_VERSION:
         raise StorageError(
             f"{path}: is of format version {record.version}, and this release reads {FORMAT_VERSION}; use "

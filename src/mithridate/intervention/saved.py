@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 
 from mithridate.core.artifacts import storage_errors, write_atomic
 from mithridate.core.errors import ConfigError, DataError, MithridateError, StorageError, UnknownNameError
-from mithridate.core.strict import Strict
+from mithridate.core.strict import Strict, first_problem
 from mithridate.intervention.base import INTERVENTIONS, Intervention, MadeFor
 
 SPEC = "intervention.json"
@@ -128,9 +128,8 @@ def _read_spec(path: Path) -> Spec:
     try:
         spec = Spec.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or None
-        raise DataError(f"is no spec of an intervention: {first['msg']}", path=path, field=where) from error
+        problem, field = first_problem(error)
+        raise DataError(f"is no spec of an intervention: {problem}", path=path, field=field) from error
     if spec.version != FORMAT_VERSION:
         raise StorageError(
             f"{path}: is of format version {spec.version}, and this release reads {FORMAT_VERSION}; use the "
@@ -181,7 +180,7 @@ def _together(kind: Any, spec: Spec, tensors: Mapping[str, torch.Tensor]) -> Any
         try:
             values[name] = TypeAdapter(known[name]).validate_python(value)
         except ValidationError as error:
-            raise ConfigError(f"option {name!r}: {error.errors()[0]['msg']}") from error
+            raise ConfigError(f"option {name!r}: {first_problem(error)[0]}") from error
     try:
         return build(**values)
     except TypeError as error:

@@ -37,6 +37,7 @@ from mithridate.core.run_files import (
     Summary,
 )
 from mithridate.core.scrubbed import SCRUBBED, Scrubbed
+from mithridate.core.strict import first_problem
 from mithridate.core.tables import read_rows, read_tables
 from mithridate.core.tuned import TUNED, Tuned
 from mithridate.core.types import Measurement, Sample
@@ -234,5 +235,5 @@ def _summary(path: Path) -> Summary:
     except orjson.JSONDecodeError as error:
         raise DataError(f"is not JSON: {error}", path=path) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(first["msg"], path=path, field=".".join(map(str, first["loc"]))) from error
+        problem, field = first_problem(error)
+        raise DataError(problem, path=path, field=field) from error

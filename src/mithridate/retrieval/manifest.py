@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mithridate.core.artifacts import write_atomic
 from mithridate.core.errors import IndexDamagedError, StorageError
+from mithridate.core.strict import first_problem
 from mithridate.retrieval.base import Layout
 
 MANIFEST = "manifest.json"
@@ -102,10 +103,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        problem = f"is no manifest of an index: {where}: {first['msg']}"
-        raise IndexDamagedError(problem, path=path) from error
+        problem, field = first_problem(error)
+        where = field or "the file"
+        raise IndexDamagedError(f"is no manifest of an index: {where}: {problem}", path=path) from error
     if manifest.version != FORMAT_VERSION:
         raise StorageError(
             f"{path}: is of format version {manifest.version}, and this release reads {FORMAT_VERSION}; "

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from mithridate.core.artifacts import write_atomic
 from mithridate.core.errors import DataError
 from mithridate.core.statistics import Interval
-from mithridate.core.strict import Strict
+from mithridate.core.strict import Strict, first_problem
 from mithridate.retrieval.encoders.texts import readable
 from mithridate.retrieval.json_lines import read_json
 
@@ -294,7 +294,6 @@ def load_result(path: Path, kind: type[T]) -> T:
     try:
         return kind.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or None
-        problem = f"{first['msg']}; expected a {kind.__name__} that this release wrote: measure again"
-        raise DataError(problem, path=path, field=field) from error
+        problem, field = first_problem(error)
+        expected = f"expected a {kind.__name__} that this release wrote: measure again"
+        raise DataError(f"{problem}; {expected}", path=path, field=field) from error
