@@ -84,7 +84,7 @@ def test_the_command_prints_a_table_and_writes_a_page(folder: Path, tmp_path: Pa
     ]
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 0, found.output
-    assert "20 of 20 facts are given right without a text" in found.output
+    assert "20 of 20 facts are given right without a context" in found.output
     assert "only the context" in found.output
     assert (tmp_path / "o" / "context.html").is_file()
 
@@ -114,8 +114,8 @@ def test_a_folder_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
     (tmp_path / "mine.txt").write_text("mine")
     words = ["context", str(folder / "model"), "--facts", str(folder / "facts.json"), "--out", str(tmp_path)]
     found = CliRunner().invoke(app, words)
-    assert isinstance(found.exception, ConfigError)
-    assert "name a new folder" in str(found.exception)
+    assert isinstance(found.exception, StorageError)
+    assert "replaces nothing" in str(found.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

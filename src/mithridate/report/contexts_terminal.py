@@ -8,75 +8,68 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mithridate.core.contexts import Conflict, ContextMetric, Contextual, Strength, Wording
+from mithridate.core.contexts import ContextCoverage, ContextMetric, Contextual, Strength, Wording
+from mithridate.core.wording import counted
+from mithridate.report.contexts_words import COLUMNS, KINDS, LEGEND, left_out_words, untried_words
 from mithridate.report.tables import Entry
 from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line, wide_console
 from mithridate.report.text import one_line, percent, span
 
-_COLUMNS = (
-    ("the text", ContextMetric.SUBSTITUTE, Wording.ASKED),
-    ("paraphrased", ContextMetric.SUBSTITUTE, Wording.PARAPHRASE),
-    ("the weights", ContextMetric.ORIGINAL, Wording.ASKED),
-    ("ratio", ContextMetric.MEMORIZATION_RATIO, Wording.ASKED),
-    ("likelier", ContextMetric.EFFICACY, Wording.ASKED),
-    ("pair", ContextMetric.PAIR_ACCURACY, Wording.ASKED),
-)
-_CONFLICTS = (
-    (Conflict.SUBSTITUTED, "A sentence says otherwise"),
-    (Conflict.COHERENT, "A passage says otherwise"),
-)
-_LEGEND = (
-    "the text: replies that give the answer of the text, with the 95% interval; paraphrased: the same in "
-    "another wording; the weights: replies that give the model's own; ratio: own / (own + text's); likelier: "
-    "the text's answer is the likelier one; pair: right from the text where that is asked for and by heart "
-    "where that is. All columns but paraphrased are asked in the fact's own wording"
-)
-
 
 def print_contexts(
-    figures: Sequence[Contextual],
-    *,
-    facts: int,
-    known: int,
-    left_out: int = 0,
-    skipped: Sequence[tuple[str, str]] = (),
-    console: Console | None = None,
+    figures: Sequence[Contextual], coverage: Sequence[ContextCoverage], *, console: Console | None = None
 ) -> None:
-    """Print how many facts are known, and what is said where a text contradicts them."""
+    """Print how many facts are known, and what is said where a context contradicts them.
+
+    `coverage` is of the model as it is, then of each intervention.
+    """
     console = console or wide_console()
     width = min(WIDEST, console.width)
-    said = f"{known:,} of {facts:,} facts are given right without a text; these are contradicted."
+    as_it_is = coverage[0]
+    said = (
+        f"{as_it_is.known:,} of {as_it_is.facts:,} facts are given right without a context; these are "
+        "contradicted."
+    )
     console.print(Text(said), width=width)
-    for conflict, words in _CONFLICTS:
+    for conflict, words in KINDS.items():
         rows = [one for one in figures if one.conflict is conflict]
         if rows:
             console.print(Text())
-            console.print(Text(words, style="bold"))
+            console.print(Text(words[:1].upper() + words[1:], style="bold"))
             console.print(_table(rows), width=width)
-            console.print(Text(_read(rows)), width=width)
-    console.print(Text(_LEGEND, style="dim"), width=width)
-    if left_out:
-        said = f"{left_out:,} prompts did not fit the model's context window and were left out"
-        console.print(warning_line(said))
-    for name, reason in skipped:
-        console.print(warning_line(f"{name} was not tried: {reason}"))
+            console.print(Text(_read(rows, as_it_is)), width=width)
+    console.print(Text(LEGEND, style="dim"), width=width)
+    if left_out := sum(one.left_out for one in coverage):
+        console.print(warning_line(left_out_words(left_out)))
+    for words in untried_words(coverage):
+        console.print(warning_line(words))
 
 
-def _read(rows: Sequence[Contextual]) -> str:
-    """Whether the model reads texts at all, which facts that it does not know tell."""
+def _read(rows: Sequence[Contextual], as_it_is: ContextCoverage) -> str:
+    """Whether the model reads contexts at all, which facts that it does not know tell."""
     read = [one for one in rows if one.metric is ContextMetric.READ and one.wording is Wording.ASKED]
     best = max(read, key=lambda one: one.value, default=None)
     if best is None:
-        return "It knows something of every fact, so nothing tells whether it reads texts at all."
+        why = (
+            f"No prompt about the {counted(as_it_is.unknown, 'fact')} of which it knows neither answer fits "
+            "its context window"
+            if as_it_is.unknown
+            else "It gives one of both answers to every fact that it was asked of"
+        )
+        return f"{why}, so nothing tells whether it reads contexts at all."
     ends = span(best.low, best.high)
     return (
-        f"Of {best.n:,} facts of which it knows neither answer, {percent(best.value)}"
-        f"{f' ({ends})' if ends else ''} are answered from the text at the best prompt ({best.strength})."
+        f"Of {counted(best.n, 'fact')} of which it knows neither answer, {percent(best.value)}"
+        f"{f' ({ends})' if ends else ''} are answered from the context at the best prompt ({best.strength})."
     )
 
 
 def _table(rows: Sequence[Contextual]) -> RichTable:
-    shown = [column for column in _COLUMNS if any(one.metric is column[1] for one in rows)]
+    shown = [
+        column
+        for column in COLUMNS
+        if any(one.metric is column[1] and one.wording is column[2] for one in rows)
+    ]
     table = plain_table("prompt", *(head for head, _, _ in shown), narrow=1)
     for prompt, of in _lines(rows):
         found = {(one.metric, one.wording): one for one in of}
