@@ -13,7 +13,7 @@ from mithridate.core.exposure_fit import NoFit
 from mithridate.core.statistics import Interval
 from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.contexts_claims import context_claims
-from mithridate.report.contexts_words import COLUMNS, LEGEND, coverage_words
+from mithridate.report.contexts_words import COLUMNS, HALVES, LEGEND, coverage_words
 from mithridate.report.figures import empty_figure, label, share_axis
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
@@ -54,6 +54,8 @@ def contexts_section(view: ContextView, *, study: bool = True) -> Section | None
 
 def _words(view: ContextView, *, study: bool) -> Iterator[str]:
     yield _EXPLAINED
+    if any(row.intervention for row in view.rows):
+        yield HALVES
     yield from coverage_words(view.coverage)
     if study:
         yield f"It rests on {seeds_in_words(view.seeds)}."

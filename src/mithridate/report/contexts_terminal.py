@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,10 +11,13 @@ from rich.text import Text
 
 from mithridate.core.contexts import ContextCoverage, ContextMetric, Contextual, Strength, Wording
 from mithridate.core.wording import counted
-from mithridate.report.contexts_words import COLUMNS, KINDS, LEGEND, left_out_words, untried_words
+from mithridate.report.contexts_words import COLUMNS, HALVES, KINDS, LEGEND, left_out_words, untried_words
 from mithridate.report.tables import Entry
 from mithridate.report.terminal import WIDEST, entry_text, plain_table, warning_line, wide_console
 from mithridate.report.text import one_line, percent, span
+
+_HEAD_LINE = 10
+"""Characters of a line of a column's head."""
 
 
 def print_contexts(
@@ -31,18 +35,26 @@ def print_contexts(
         "contradicted."
     )
     console.print(Text(said), width=width)
+    # As on the page: where somebody counted, the facts that were stated most often.
+    most = max((one.exposure for one in figures), default=0)
+    told = f"; facts stated {most:,} times" if most else ""
     for conflict, words in KINDS.items():
-        rows = [one for one in figures if one.conflict is conflict]
+        rows = [one for one in figures if one.conflict is conflict and _is_told(one, most)]
         if rows:
             console.print(Text())
-            console.print(Text(words[:1].upper() + words[1:], style="bold"))
+            console.print(Text(f"{words[:1].upper()}{words[1:]}{told}", style="bold"), width=width)
             console.print(_table(rows), width=width)
             console.print(Text(_read(rows, as_it_is)), width=width)
-    console.print(Text(LEGEND, style="dim"), width=width)
+    tried = any(one.intervention for one in figures)
+    console.print(Text(f"{LEGEND} {HALVES}" if tried else LEGEND, style="dim"), width=width)
     if left_out := sum(one.left_out for one in coverage):
         console.print(warning_line(left_out_words(left_out)))
     for words in untried_words(coverage):
         console.print(warning_line(words))
+
+
+def _is_told(one: Contextual, most: int) -> bool:
+    return one.metric is ContextMetric.READ or one.exposure == most
 
 
 def _read(rows: Sequence[Contextual], as_it_is: ContextCoverage) -> str:
@@ -65,29 +77,27 @@ def _read(rows: Sequence[Contextual], as_it_is: ContextCoverage) -> str:
 
 
 def _table(rows: Sequence[Contextual]) -> RichTable:
-    shown = [
-        column
-        for column in COLUMNS
-        if any(one.metric is column[1] and one.wording is column[2] for one in rows)
-    ]
-    table = plain_table("prompt", *(head for head, _, _ in shown), narrow=1)
-    for prompt, of in _lines(rows):
-        found = {(one.metric, one.wording): one for one in of}
-        entries = [_entry(found.get((metric, wording))) for _, metric, wording in shown]
-        table.add_row(prompt, *map(entry_text, entries))
+    """A line a strength of the model as it is, then of each intervention and what stands in its place."""
+    shown = [column for column in COLUMNS if any((one.metric, one.wording) == column[1:] for one in rows)]
+    table = plain_table("prompt", *(_folded(head) for head, _, _ in shown), narrow=1)
+    means: dict[tuple[str, str, str], dict[Strength, list[Contextual]]] = {}
+    for one in rows:
+        whose = means.setdefault((one.intervention, one.variant, one.control), {})
+        whose.setdefault(one.strength, []).append(one)
+    for (intervention, variant, control), strengths in means.items():
+        if intervention:
+            named = f"{intervention} ({variant}), {control or 'as chosen'}"
+            table.add_row(Text(one_line(named, 80), style="bold"), *[""] * len(shown))
+        for strength, of in strengths.items():
+            found = {(one.metric, one.wording): one for one in of}
+            entries = [_entry(found.get((metric, wording))) for _, metric, wording in shown]
+            table.add_row(Text(strength.value), *map(entry_text, entries))
     return table
 
 
-def _lines(rows: Sequence[Contextual]) -> list[tuple[Text, list[Contextual]]]:
-    """A line a strength of the model as it is, then one for each intervention, control and strength."""
-    groups: dict[tuple[str, str, str, Strength], list[Contextual]] = {}
-    for one in rows:
-        groups.setdefault((one.intervention, one.variant, one.control, one.strength), []).append(one)
-    found = []
-    for (intervention, variant, control, strength), of in groups.items():
-        what = f"{intervention} ({variant}), {control or 'chosen'}: " if intervention else ""
-        found.append((Text(one_line(f"{what}{strength.value}", 80)), of))
-    return found
+def _folded(head: str) -> str:
+    """A column's head in lines of whole words: the rows need the room for their names."""
+    return "\n".join(textwrap.wrap(head, _HEAD_LINE, break_long_words=False))
 
 
 def _entry(one: Contextual | None) -> Entry:

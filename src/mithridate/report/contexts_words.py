@@ -26,6 +26,10 @@ LEGEND = (
     "accuracy is the share of facts answered from the context where that is asked for and from the weights "
     "where that is. All is asked in the fact's own wording but for “in other words” and the paraphrase score."
 )
+HALVES = (
+    "Interventions are fitted and chosen on one half of the facts, by subject; figures under them are of the "
+    "other half, those of the model as it is of all."
+)
 KINDS = {
     Conflict.SUBSTITUTED: "substituted: another value in the fact's own sentence",
     Conflict.COHERENT: "coherent: a passage that fits another value",
