@@ -24,6 +24,8 @@ from mithridate.models.batching import context_window
 from mithridate.models.language_model import LanguageModel
 
 ANSWER_TOKENS = 24
+UNBOUNDED = 4096
+"""Tokens of prompt and reply where a model names no window: attention to more may take all memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,7 @@ def examine(
 
 def fitting(model: LanguageModel, prompts: Sequence[Asked]) -> list[bool]:
     """Which of `prompts` leave room in the context window for a reply, and for either answer."""
-    window = context_window(model.model)
-    if window is None:
-        return [True] * len(prompts)
+    window = context_window(model.model) or UNBOUNDED
     answers = list(
         dict.fromkeys(
             one.joint + answer for one in prompts for answer in (one.fact.original, one.fact.substitute)
