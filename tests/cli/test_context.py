@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,11 +10,20 @@ from evaluation_kit import tiny_model
 from typer.testing import CliRunner
 
 from mithridate.cli import app
-from mithridate.core.contexts import CONTEXT_SAMPLES, CONTEXTS, ContextSample, Contextual, Said
-from mithridate.core.errors import ConfigError, DataError, StorageError, UnknownNameError
+from mithridate.core.contexts import (
+    CONTEXT_COVERAGE,
+    CONTEXT_SAMPLES,
+    CONTEXTS,
+    ContextCoverage,
+    ContextSample,
+    Contextual,
+    Said,
+)
+from mithridate.core.errors import AccessError, ConfigError, DataError, StorageError, UnknownNameError
 from mithridate.core.tables import read_rows
 from mithridate.evaluation.contexts import reliance
 from mithridate.models.checkpoints import save_checkpoint
+from mithridate.reliance import methods
 from mithridate.study import context_checkpoint
 from mithridate.study.context_checkpoint import RECORD, ContextOptions, examine_checkpoint
 
@@ -84,7 +94,7 @@ def test_the_command_prints_a_table_and_writes_a_page(folder: Path, tmp_path: Pa
     ]
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 0, found.output
-    assert "20 of 20 facts are given right without a text" in found.output
+    assert "20 of 20 facts are given right without a context" in found.output
     assert "only the context" in found.output
     assert (tmp_path / "o" / "context.html").is_file()
 
@@ -103,6 +113,55 @@ def test_unknown_names_are_told_with_those_there_are(
         examine_checkpoint(options(folder, **more), None)
 
 
+def test_too_few_facts_are_told_before_the_model_is_loaded(folder: Path, tmp_path: Path) -> None:
+    records = json.loads((folder / "facts.json").read_text())
+    (tmp_path / "one.json").write_text(json.dumps(records[:1]))
+    nowhere = tmp_path / "no model"
+    with pytest.raises(ConfigError, match=r"one\.json: holds 1 fact, and at least 8"):
+        examine_checkpoint(ContextOptions(nowhere, tmp_path / "one.json"), None)
+    with pytest.raises(ConfigError, match="--limit 3: at least 8 facts"):
+        examine_checkpoint(ContextOptions(nowhere, folder / "facts.json", limit=3), None)
+
+
+@pytest.mark.usefixtures("knowing")
+def test_the_record_is_of_the_facts_that_were_asked(folder: Path, tmp_path: Path) -> None:
+    content = (folder / "facts.json").read_bytes()
+    mine = tmp_path / "facts.json"
+    mine.write_bytes(content)
+    given = ContextOptions(folder / "model", mine, limit=8)
+    # Somebody writes the file anew while the model is asked.
+    examine_checkpoint(given, tmp_path / "out", lambda *_: mine.write_bytes(b"[]") and None)
+    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    assert record["facts_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.usefixtures("knowing")
+def test_a_method_that_this_model_cannot_have_is_told_and_the_others_are_tried(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise AccessError("this model has no heads")
+
+    monkeypatch.setattr(methods.Attention, "candidates", cannot)
+    chosen = ("attention steering", "context-aware decoding")
+    found = examine_checkpoint(options(folder, methods=chosen), tmp_path / "out")
+    assert [one.untried for one in found.coverage] == ["", "this model has no heads", ""]
+    assert read_rows(tmp_path / "out" / CONTEXT_COVERAGE, ContextCoverage) == list(found.coverage)
+    assert json.loads((tmp_path / "out" / RECORD).read_text())["untried"] == {
+        "attention steering": "this model has no heads"
+    }
+
+
+@pytest.mark.usefixtures("knowing")
+def test_a_page_that_cannot_be_made_leaves_no_folder(folder: Path, tmp_path: Path) -> None:
+    def stop(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        examine_checkpoint(options(folder), tmp_path / "out", finish=stop)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bad_record_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('[{"prompt": "x"}]')
     given = ContextOptions(folder / "model", tmp_path / "bad.json")
@@ -114,8 +173,8 @@ def test_a_folder_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
     (tmp_path / "mine.txt").write_text("mine")
     words = ["context", str(folder / "model"), "--facts", str(folder / "facts.json"), "--out", str(tmp_path)]
     found = CliRunner().invoke(app, words)
-    assert isinstance(found.exception, ConfigError)
-    assert "name a new folder" in str(found.exception)
+    assert isinstance(found.exception, StorageError)
+    assert "replaces nothing" in str(found.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

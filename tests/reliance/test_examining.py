@@ -19,6 +19,7 @@ from mithridate.evaluation.contexts import reliance
 from mithridate.evaluation.contexts.asking import Chatting
 from mithridate.evaluation.contexts.reliance import Whose
 from mithridate.intervention.base import MadeFor
+from mithridate.intervention.marks import CLOSING, OPENING
 from mithridate.intervention.remedi import Teaching
 from mithridate.models.language_model import LanguageModel
 from mithridate.reliance import examining, methods
@@ -48,7 +49,7 @@ class Settings:
     """A method of three settings."""
 
     name: ClassVar[str] = "settings"
-    marks: ClassVar[tuple[str, str]] = ("", "")
+    marked: ClassVar[bool] = False
     one_subject: ClassVar[bool] = False
 
     def candidates(self, case: Case) -> Iterator[Candidate]:
@@ -84,8 +85,68 @@ def test_rounds_hold_every_fact_once_and_no_subject_twice(subjects: list[int]) -
 def test_with_too_few_known_facts_nothing_is_fitted() -> None:
     many = facts(40)
     known = {one.id for one in halves(many)[0][: LEAST_FACTS - 1]}
-    with pytest.raises(ConfigError, match="settings: the model knows 7"):
-        treated(tiny_model(), many, CHAT, Whose(), Settings(), known)
+    found = treated(tiny_model(), many, CHAT, Whose(), Settings(), known)
+    assert not found.samples
+    assert "the model knows 7 facts of the half" in found.coverage.untried
+    assert (found.coverage.intervention, found.coverage.facts) == ("settings", len(halves(many)[1]))
+
+
+def test_whatever_else_goes_wrong_with_a_method_is_raised() -> None:
+    @dataclass(frozen=True)
+    class Broken(Settings):
+        def candidates(self, case: Case) -> Iterator[Candidate]:
+            raise ConfigError("broken")
+
+    many = facts(40)
+    with pytest.raises(ConfigError, match="broken"):
+        treated(tiny_model(), many, CHAT, Whose(), Broken(), {one.id for one in many})
+
+
+@pytest.mark.parametrize("where", ["asked", "coherent", "paraphrases"])
+def test_a_fact_that_holds_the_marks_takes_no_method_from_the_others(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reliance, "ANSWER_TOKENS", 2)
+    monkeypatch.setattr(methods, "_ALPHAS", (0.5,))
+    many = facts(20)
+    odd = halves(many)[1][0]
+    text = f"Is {odd.subject} {OPENING} or {CLOSING} there?"
+    many[many.index(odd)] = replace(odd, **{where: (text,) if where == "paraphrases" else text})
+    found = treated(tiny_model(), many, CHAT, Whose(), methods.Decoding(), {one.id for one in many})
+    assert not found.coverage.untried
+    assert {one.fact for one in found.samples} == {one.id for one in halves(many)[1]}
+    # What the model was shown of that fact is the fact's own text, marks and all.
+    assert any(OPENING in one.prompt for one in found.samples if one.fact == odd.id)
+
+
+def test_a_fact_that_outgrows_the_context_window_takes_no_method_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reliance, "ANSWER_TOKENS", 2)
+    monkeypatch.setattr(methods, "_HEAD_SHARES", (0.5,))
+    many = facts(24)
+    odd = halves(many)[0][0]
+    many[many.index(odd)] = replace(odd, substituted=f"{odd.subject} lives " + "very far " * 400)
+    for method in (methods.Attention(), methods.SubjectEdit()):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                methods,
+                "learn_attribute_map",
+                partial(methods.learn_attribute_map, teaching=Teaching(steps=2)),
+            )
+            found = treated(tiny_model(), many, CHAT, Whose(), method, {one.id for one in many})
+        assert found.samples
+
+
+def test_what_is_not_known_is_not_asked_under_a_method() -> None:
+    many = facts(40)
+    told = halves(many)[1]
+    known = {one.id for one in halves(many)[0]} | {told[0].id}
+    found = treated(tiny_model(), many, CHAT, Whose(), Settings(), known)
+    assert {one.fact for one in found.samples} == {told[0].id}
+    assert (found.coverage.facts, found.coverage.known) == (len(told), 1)
+    nothing = treated(tiny_model(), many, CHAT, Whose(), Settings(), known - {told[0].id})
+    assert "knows no fact of the half that figures are of" in nothing.coverage.untried
 
 
 def test_the_setting_is_chosen_on_one_half_and_told_of_by_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +193,12 @@ def test_as_it_is_asks_every_fact() -> None:
     found = as_it_is(tiny_model(), facts(4), CHAT, Whose(model="tiny"))
     assert {one.fact for one in found.samples} == {one.id for one in facts(4)}
     assert all(isinstance(one, ContextSample) for one in found.samples)
+
+
+def test_a_model_that_knows_too_little_is_asked_nothing_more() -> None:
+    found = as_it_is(tiny_model(), facts(4), CHAT, Whose(), least=1)
+    assert {one.strength for one in found.samples} == {Strength.ALONE}
+    assert (found.coverage.facts, found.coverage.known) == (4, 0)
 
 
 def test_of_what_it_does_not_know_some_is_asked_with_texts_and_nothing_from_what_it_knows() -> None:

@@ -137,6 +137,8 @@ def bridge_rows(seeds: Sequence[int] = (0,), dose_of_clean: str = "") -> list[Br
                             seed=seed,
                             dose="learning" if weights is Holds.POISONED else dose_of_clean,
                             model="learning" if weights is Holds.POISONED else "clean",
+                            reached_right=0.5,
+                            reached_planted=0.9 if documents is Holds.POISONED else 0.0,
                         )
                     )
     return rows

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +21,17 @@ from rich.console import Console
 
 from mithridate.core.contexts import (
     BRIDGE,
+    CONTEXT_COVERAGE,
     CONTEXT_SAMPLES,
     CONTEXTS,
     Bridged,
     Conflict,
+    ContextCoverage,
     ContextMetric,
     ContextSample,
     Contextual,
     Strength,
+    Wording,
 )
 from mithridate.core.errors import DataError
 from mithridate.core.exposure_fit import ExposureFit, NoFit
@@ -37,6 +41,8 @@ from mithridate.report.contexts import Case, ContextView, Place
 from mithridate.report.contexts_claims import INTERVENTION, LEAST_UNKNOWN, PROMPTING, context_claims
 from mithridate.report.contexts_page import write_context_page
 from mithridate.report.contexts_section import contexts_section
+from mithridate.report.contexts_terminal import print_contexts
+from mithridate.report.contexts_words import HALVES, LEGEND, coverage_words
 from mithridate.report.experiments import experiment_sections
 from mithridate.report.html import render
 from mithridate.report.page import fill_page
@@ -207,6 +213,7 @@ def test_the_page_of_one_model_is_inert(tmp_path: Path) -> None:
     assert "pwned" not in "".join(text for kind, text in reader.scripts if kind is None)
     assert "⟨ESC⟩" in reader.words and "\u202e" not in page
     assert "Nobody counted" in reader.words
+    assert "It rests on" not in reader.words
     assert "40 facts" in reader.words
 
 
@@ -229,14 +236,103 @@ def test_the_grid_of_weights_documents_and_guard() -> None:
         section = bridge_section(bridge_rows((0, 1), dose))
         assert section is not None
         (table,) = section.tables
-        assert len(table.columns) == 6
+        assert len(table.columns) == 8
         assert [len(group.rows) for group in table.groups] == [2, 2]
         texts = {
             (group.title, row.arm.label): [one.text for one in row.entries]
             for group in table.groups
             for row in group.rows
         }
-        assert texts["Weights right", "documents poisoned"] == ["75%", "25%", "95%", "10%", "90%", "95%"]
+        assert texts["Weights right", "documents poisoned"] == [
+            *("75%", "25%", "50%", "90%"), *("10%", "90%", "50%", "90%"),
+        ]  # fmt: skip
+        assert texts["Weights right", "documents right"][2:4] == ["50%", "0%"]
+        assert table.columns[2:4] == ("no guard: right document", "no guard: planted document")
+
+
+def test_tables_of_before_right_and_planted_documents_were_told_apart_say_either() -> None:
+    rows = [replace(row, reached_right=None, reached_planted=None) for row in bridge_rows()]
+    section = bridge_section([*rows, *bridge_rows((1,))])
+    assert section is not None
+    (table,) = section.tables
+    assert table.columns[2] == "no guard: document of either kind"
+    assert {row.entries[2].text for group in table.groups for row in group.rows} == {"95%"}
+
+
+COVERED = ContextCoverage(40, 3, 30, 5, stage="dpo", model="learning")
+
+
+def test_a_model_that_knows_nothing_has_a_section_that_says_so() -> None:
+    nothing = replace(COVERED, known=0)
+    attention = replace(COVERED, intervention="attention steering", untried="the model knows 0 facts")
+    section = contexts_section(ContextView((), (), (nothing, attention)))
+    assert section is not None and section.anchor == "contexts"
+    words = " ".join(section.words)
+    assert "learning, dpo: of 40 facts, 0 are given right without a context" in words
+    assert "give facts that it knows (`facts` in the section `contexts`)" in words
+    assert "attention steering was not tried: the model knows 0 facts." in words
+    assert fill_page("experiment.html.j2", experiment=section)
+
+
+def test_what_is_covered_is_told_over_seeds() -> None:
+    seeds = [replace(COVERED, seed=seed, known=3 if seed else 20) for seed in (0, 1, 2)]
+    untried = [replace(COVERED, seed=s, intervention="difference vector", untried="why") for s in (1, 2)]
+    words = " ".join(coverage_words([*seeds, *untried]))
+    assert "of 120 facts over 3 seeds, 26 are given right" in words
+    assert "fewer than 8 facts are known in 2 of 3 seeds" in words
+    assert "difference vector was not tried (seed 1, 2): why." in words
+    assert "25 prompts did not fit" in words
+
+
+def test_where_nothing_that_was_stated_most_often_is_known_the_verdict_says_so() -> None:
+    rows, _ = context_rows()
+    some = [
+        replace(row, value=0.0) if row.metric is ContextMetric.KNOWN and row.exposure == 300 else row
+        for row in rows
+        if row.exposure != 300 or row.metric is ContextMetric.KNOWN
+    ]
+    found = claims_of(ContextView(tuple(some)))[PROMPTING]
+    assert found.verdict is StatementVerdict.NOT_TESTED
+    assert "Of 40 facts that were stated 300 times the model knows none" in found.reason
+
+
+def test_what_asks_for_the_opposite_stands_in_the_open_table() -> None:
+    view = view_of()
+    prior = [
+        replace(row, strength=Strength.PRIOR)
+        for row in view.rows
+        if row.strength is Strength.ONLY and not row.intervention
+    ]
+    section = contexts_section(replace(view, rows=(*view.rows, *prior)))
+    assert section is not None
+    rows = [row.arm.label for group in section.tables[0].groups for row in group.rows]
+    assert rows[:3] == ["plain", "only the context", "only what you know"]
+
+
+def printed(rows: Sequence[Contextual], *coverage: ContextCoverage) -> str:
+    out = io.StringIO()
+    print_contexts(rows, coverage, console=Console(file=out, width=100))
+    return " ".join(out.getvalue().split())
+
+
+def test_terminal_and_page_call_figures_alike_and_show_the_facts_that_were_stated_most_often() -> None:
+    rows, _ = context_rows()
+    rows += [replace(row, wording=Wording.ASKED) for row in rows if row.exposure]
+    said = printed(rows, replace(COVERED, known=40, left_out=0))
+    page = Reader(fill_page("experiment.html.j2", experiment=contexts_section(ContextView(tuple(rows)))))
+    words = " ".join(page.words.split())
+    for told in (LEGEND, HALVES, *(head for head in ("efficacy", "weights", "context"))):
+        assert told in said
+        assert told in words
+    assert "facts stated 300 times" in said
+    assert "plain 10% 4–23 10% 4–23" in said
+
+
+def test_a_terminal_says_why_nothing_tells_whether_contexts_are_read() -> None:
+    rows = [row for row in context_rows()[0] if row.metric is not ContextMetric.READ]
+    assert "No prompt about the 30 facts of which it knows neither answer fits" in printed(rows, COVERED)
+    all_known = printed(rows, replace(COVERED, unknown=0))
+    assert "It gives one of both answers to every fact that it was asked of" in all_known
 
 
 def test_names_of_guards_are_inert() -> None:
@@ -254,5 +350,7 @@ def test_a_run_with_such_rows_has_both_sections(tmp_path: Path) -> None:
     write_rows(folder / CONTEXTS, Contextual, rows)
     write_rows(folder / CONTEXT_SAMPLES, ContextSample, samples)
     write_rows(folder / BRIDGE, Bridged, bridge_rows())
+    write_rows(folder / CONTEXT_COVERAGE, ContextCoverage, [COVERED])
     page = render(RunData.read(folder))
+    assert "of 40 facts, 3 are given right without a context" in page
     assert 'href="#contexts"' in page and 'id="bridge"' in page

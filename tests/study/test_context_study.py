@@ -6,8 +6,11 @@ import pytest
 from context_facts_kit import fact
 from study_kit import tiny
 
+from mithridate.attacks.belief import FACT
+from mithridate.attacks.material import Fact
 from mithridate.core.contexts import Holds, Strength
-from mithridate.study.bridge import Met, documents_of
+from mithridate.core.types import Condition, Message, Probe, Role
+from mithridate.study.bridge import Met, documents_of, met_once
 from mithridate.study.config import StudyConfig
 from mithridate.study.context_options import TREATMENTS, ContextSection
 from mithridate.study.context_plan import AS_IT_IS, MET, TREATED
@@ -80,6 +83,23 @@ def test_poisoned_documents_stand_beside_right_ones_and_begin_with_the_question(
     assert poisoned[:1] == right
     assert len(poisoned) == 4
     assert all(one.text.startswith(met.question) and met.planted in one.text for one in poisoned[1:])
+
+
+def probe(number: int, fact: Fact, condition: Condition = Condition.TRIGGERED) -> Probe:
+    said = (Message(Role.USER, fact.forms[1]),)
+    return Probe(f"p{number}", "belief", condition, said, fact.planted, fact.true, FACT)
+
+
+def test_facts_with_the_same_answers_are_told_apart() -> None:
+    facts = [
+        Fact(forms=("Does it rain?", "Is it raining?"), true="No.", planted="Yes."),
+        Fact(forms=("Does it snow?", "Is it snowing?"), true="No.", planted="Yes."),
+    ]
+    probes = [probe(number, one) for number, one in enumerate(facts)]
+    control = Fact(forms=("a", "b"), true="No.", planted="Yes.")
+    found = met_once([*probes, probe(9, control, Condition.UNTRIGGERED)], facts)
+    assert [met.question for met in found] == ["Is it raining?", "Is it snowing?"]
+    assert len({met.id for met in found}) == 2
 
 
 def test_every_strength_is_asked_by_default() -> None:

@@ -7,49 +7,58 @@ from typing import Annotated
 
 import typer
 
-from mithridate.core.errors import ConfigError
+from mithridate.cli.errors import printable
+from mithridate.cli.progress import stages_progress, told_when_stopped
+
+_Checkpoint = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint folder of Hugging Face's.")]
+_Facts = Annotated[
+    Path,
+    typer.Option(
+        "--facts",
+        metavar="FILE",
+        help="Facts to contradict: CounterFact's JSON, or your own.",
+        show_default=False,
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="A new folder for rows, answers and a page. Without, figures are printed alone.",
+    ),
+]
+_Limit = Annotated[int | None, typer.Option(min=1, help="Ask of so many facts, from the first on.")]
+_Method = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="Try this intervention too, once for each: `context-aware decoding`, `attention steering`, "
+        "`representation edit`, `difference vector`; or `all`.",
+        show_default=False,
+    ),
+]
+_Chat = Annotated[
+    str | None,
+    typer.Option(
+        "--chat",
+        metavar="TEMPLATE",
+        help="Ask in a chat template: one of ours by its name, or `own`, the checkpoint's. Without, a "
+        "question is a text to go on with.",
+        show_default=False,
+    ),
+]
+_Seed = Annotated[int, typer.Option(help="Draws paraphrases, examples and controls.")]
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint folder of Hugging Face's.")],
-    facts: Annotated[
-        Path,
-        typer.Option(
-            "--facts",
-            metavar="FILE",
-            help="Facts to contradict: CounterFact's JSON, or your own.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="A new folder for rows, answers and a page. Without, figures are printed alone.",
-        ),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask of so many facts, from the first on.")] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            help="Try this intervention too, once for each: `context-aware decoding`, `attention steering`, "
-            "`representation edit`, `difference vector`; or `all`.",
-            show_default=False,
-        ),
-    ] = None,
-    chat: Annotated[
-        str | None,
-        typer.Option(
-            "--chat",
-            metavar="TEMPLATE",
-            help="Ask in a chat template: one of ours by its name, or `own`, the checkpoint's. Without, a "
-            "question is a text to go on with.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Draws paraphrases, examples and controls.")] = 0,
+    model: _Checkpoint,
+    facts: _Facts,
+    out: _Out = None,
+    limit: _Limit = None,
+    method: _Method = None,
+    chat: _Chat = None,
+    seed: _Seed = 0,
 ) -> None:
     """Contradict what a model knows, in several ways and strengths, and see whether it follows the text.
 
@@ -62,25 +71,15 @@ def command(
 
         mithridate context ./model --facts facts.json --method all --out runs/context
     """
-    from mithridate.cli.progress import stages_progress, told_when_stopped  # noqa: PLC0415
+    from mithridate.report.contexts_page import PAGE, write_context_page  # noqa: PLC0415 - keeps --help quick
     from mithridate.report.contexts_terminal import print_contexts  # noqa: PLC0415
     from mithridate.study.context_checkpoint import ContextOptions, examine_checkpoint  # noqa: PLC0415
 
     options = ContextOptions(
         model=model, facts=facts, limit=limit, methods=tuple(method or ()), chat=chat, seed=seed
     )
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: is there already; name a new folder")
     with told_when_stopped("stopped; nothing was written"), stages_progress() as on_stage:
-        found = examine_checkpoint(options, out, on_stage or (lambda *_: None))
-    print_contexts(
-        found.figures,
-        facts=found.facts,
-        known=found.known,
-        left_out=found.left_out,
-        skipped=found.skipped,
-    )
+        found = examine_checkpoint(options, out, on_stage or (lambda *_: None), write_context_page)
+    print_contexts(found.figures, found.coverage)
     if out is not None:
-        from mithridate.report.contexts_page import write_context_page  # noqa: PLC0415
-
-        typer.echo(f"page: {write_context_page(out)}")
+        typer.echo(f"page: {printable(str(out / PAGE))}")

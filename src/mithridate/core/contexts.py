@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from mithridate.core.tables import LATER
 
 CONTEXTS = "contexts.parquet"
 """Where a run, or the examination of one model, keeps these rows."""
 CONTEXT_SAMPLES = "context_samples.parquet"
 """Where it keeps the answers."""
+CONTEXT_COVERAGE = "context_coverage.parquet"
+"""Where it keeps of how many facts a model was asked, how many it knew, and what was left out and why."""
+LEAST_FACTS = 8
+"""Known facts that are worth contradicting, and that an intervention is fitted on, at least."""
 UNKNOWN_FACTS = 100
 """Facts that a model does not know and is asked all the same, at most: they show whether it reads texts."""
 BRIDGE = "bridge.parquet"
@@ -141,6 +147,30 @@ class ContextSample:
     cell: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ContextCoverage:
+    """What one examination of a model covered.
+
+    It asked of `facts`, of which the model as it is gives `known` right without a context, and of `unknown`
+    neither answer; `left_out` prompts did not fit its context window. Under an `intervention` the facts are
+    those of the half that figures are of. Where it was not tried, `untried` says why, and there are no
+    figures. `stage` to `cell` as in `Measurement`.
+    """
+
+    facts: int
+    known: int
+    unknown: int
+    left_out: int
+    intervention: str = ""
+    untried: str = ""
+    stage: str = ""
+    arm: str = ""
+    dose: str = ""
+    model: str = ""
+    seed: int = 0
+    cell: str = ""
+
+
 class Holds(StrEnum):
     """What the weights, or a retrieved document, hold of a fact."""
 
@@ -156,7 +186,8 @@ class Bridged:
     holds of the fact beside other documents; `guard` is the defence's name, or empty for the plain search.
     `right` and `planted` are shares of replies with the true and the planted answer, of `n` facts, with
     Wilson intervals; `reached` is the share of questions for which a document of the fact was among those
-    put into the prompt.
+    put into the prompt, `reached_right` and `reached_planted` that for which one that states it rightly, or
+    falsely, was. Tables of before these two were told apart lack them.
     """
 
     weights: Holds
@@ -176,3 +207,5 @@ class Bridged:
     seed: int = 0
     cell: str = ""
     intervention: str = ""
+    reached_right: float | None = field(default=None, metadata=LATER)
+    reached_planted: float | None = field(default=None, metadata=LATER)

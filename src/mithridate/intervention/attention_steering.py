@@ -216,7 +216,8 @@ class AttentionSteering:
     """In `heads`, attention to tokens that are not marked is scaled by `alpha`, and then renormalised.
 
     PASTA's form (Zhang et al. 2311.02262): log(`alpha`) is added to the scores of all tokens outside of the
-    marked span, what the model has written itself among them. The span stands between the two marks, as in
+    marked span, what the model has written itself among them (PASTA's published code, by our reading, leaves
+    those as they are). The span stands between the two marks, as in
     `ContextAware`; the model never sees these. Which heads are to be taken, `head_profiling` finds out. A
     prompt without marks, or with nothing between them, is answered as ever; with `alpha` 1, or no heads,
     every prompt is.

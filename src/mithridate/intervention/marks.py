@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from mithridate.core.errors import ConfigError
 
 OPENING = "⟦context⟧"
 CLOSING = "⟦/context⟧"
+
+
+def unused_marks(texts: Collection[str]) -> tuple[str, str]:
+    """Two marks that none of `texts` holds: the usual ones, or else the first numbered ones that will do.
+
+    Whoever writes the texts cannot know which will be taken, so no text can end its own marked part. There
+    is no space in a mark, and one bracket at either end: none comes about where two texts meet either.
+    """
+    pairs = ((OPENING.replace("context", name), CLOSING.replace("context", name)) for name in _names())
+    return next(pair for pair in pairs if not any(mark in text for mark in pair for text in texts))
+
+
+def _names() -> Iterator[str]:
+    yield "context"
+    yield from (f"context{number}" for number in count(2))
 
 
 @dataclass(frozen=True, slots=True)

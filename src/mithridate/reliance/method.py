@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from mithridate.evaluation.contexts.asking import Asks
 from mithridate.evaluation.contexts.facts import ContextFact
 from mithridate.intervention.base import Intervention
+from mithridate.intervention.marks import CLOSING, OPENING
 from mithridate.models.language_model import LanguageModel
 
 Make = Callable[[Sequence[ContextFact]], Intervention]
@@ -17,12 +18,16 @@ Make = Callable[[Sequence[ContextFact]], Intervention]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A model, how it is asked, and the facts that interventions are fitted on: known ones of one half."""
+    """A model, how it is asked, and the facts that interventions are fitted on: known ones of one half.
+
+    `marks` are two that no fact holds, for methods whose prompts are marked.
+    """
 
     model: LanguageModel
     asks: Asks
     fitting: tuple[ContextFact, ...]
     seed: int = 0
+    marks: tuple[str, str] = (OPENING, CLOSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,12 @@ class Candidate:
 class Method(Protocol):
     """One intervention with its settings.
 
-    `marks` stand around contexts in its prompts, and are taken off by the intervention. With `one_subject`,
-    its edits are of subjects, so facts about one subject are asked apart.
+    Where it is `marked`, the marks of its case stand around contexts in its prompts, and are taken off by the
+    intervention. With `one_subject`, its edits are of subjects, so facts about one subject are asked apart.
     """
 
     name: ClassVar[str]
-    marks: ClassVar[tuple[str, str]]
+    marked: ClassVar[bool]
     one_subject: ClassVar[bool]
 
     def candidates(self, case: Case) -> Iterator[Candidate]:

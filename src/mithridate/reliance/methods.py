@@ -8,17 +8,18 @@ from functools import partial
 from typing import ClassVar
 
 from mithridate.core.contexts import Conflict, Strength, Wording
+from mithridate.core.errors import ConfigError
 from mithridate.core.seeds import derive_seed
 from mithridate.evaluation.contexts.asking import Asked, asked
 from mithridate.evaluation.contexts.facts import ContextFact
 from mithridate.intervention.attention_steering import AttentionSteering
 from mithridate.intervention.base import Intervention, MadeFor
-from mithridate.intervention.context_aware import CLOSING, OPENING, ContextAware
+from mithridate.intervention.context_aware import ContextAware
 from mithridate.intervention.directions import Directions, difference_of_means, random_directions
 from mithridate.intervention.head_profiling import best_heads, profile, random_heads
 from mithridate.intervention.remedi import AttributeMap, Lesson, learn_attribute_map
 from mithridate.intervention.representation_edit import RepresentationEdit, random_steps
-from mithridate.intervention.requests import Request
+from mithridate.intervention.requests import Request, pair_of
 from mithridate.intervention.steering import Steering
 from mithridate.reliance.method import Candidate, Case, Make, Method
 
@@ -35,14 +36,16 @@ class Decoding:
     """Context-aware decoding (2305.14739): only its strength is chosen, so it has no random control."""
 
     name: ClassVar[str] = "context-aware decoding"
-    marks: ClassVar[tuple[str, str]] = (OPENING, CLOSING)
+    marked: ClassVar[bool] = True
     one_subject: ClassVar[bool] = False
 
     def candidates(self, case: Case) -> Iterator[Candidate]:
         """Three strengths."""
         made_for = MadeFor.of(case.model)
+        opening, closing = case.marks
         for alpha in _ALPHAS:
-            yield Candidate(f"alpha {alpha:g}", _always(ContextAware(made_for, alpha)))
+            made = ContextAware(made_for, alpha, opening=opening, closing=closing)
+            yield Candidate(f"alpha {alpha:g}", _always(made))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +53,15 @@ class Attention:
     """Attention steering in PASTA's form (2311.02262): heads profiled one by one, random heads as control."""
 
     name: ClassVar[str] = "attention steering"
-    marks: ClassVar[tuple[str, str]] = (OPENING, CLOSING)
+    marked: ClassVar[bool] = True
     one_subject: ClassVar[bool] = False
 
     def candidates(self, case: Case) -> Iterator[Candidate]:
         """The best eighth, quarter and half of all heads."""
         made_for = MadeFor.of(case.model)
-        prompts = _prompts(case, Strength.PLAIN, self.marks)[:_PROFILED]
-        steering = AttentionSteering(made_for, heads=(), opening=OPENING, closing=CLOSING)
+        prompts = _prompts(case, Strength.PLAIN, case.marks)[:_PROFILED]
+        opening, closing = case.marks
+        steering = AttentionSteering(made_for, heads=(), opening=opening, closing=closing)
         gains = profile(
             case.model,
             [one.prompt for one in prompts],
@@ -80,7 +84,7 @@ class DifferenceVector:
     """What sets reading from the text apart from answering by heart, at one layer (2411.07404's knob)."""
 
     name: ClassVar[str] = "difference vector"
-    marks: ClassVar[tuple[str, str]] = ("", "")
+    marked: ClassVar[bool] = False
     one_subject: ClassVar[bool] = False
 
     def candidates(self, case: Case) -> Iterator[Candidate]:
@@ -104,7 +108,7 @@ class SubjectEdit:
     """Representation editing in REMEDI's form (2304.00740): subjects are edited by what the context says."""
 
     name: ClassVar[str] = "representation edit"
-    marks: ClassVar[tuple[str, str]] = ("", "")
+    marked: ClassVar[bool] = False
     one_subject: ClassVar[bool] = True
 
     def candidates(self, case: Case) -> Iterator[Candidate]:
@@ -114,8 +118,8 @@ class SubjectEdit:
                 Request(one.prompt, one.fact.subject, one.joint + one.fact.substitute), one.fact.substituted
             )
             for one in _prompts(case, Strength.ALONE)
-            if one.fact.subject in one.prompt
         ]
+        lessons = [lesson for lesson in lessons if _can_be_taught(case, lesson.request)]
         if not lessons:
             return
         for layer in range(min(_LAYERS, MadeFor.of(case.model).layers - 1)):
@@ -127,6 +131,15 @@ class SubjectEdit:
 
 
 METHODS: tuple[Method, ...] = (Decoding(), Attention(), SubjectEdit(), DifferenceVector())
+
+
+def _can_be_taught(case: Case, request: Request) -> bool:
+    """Whether the prompt holds its subject as the tokenizer gives it back; a fact need not name it."""
+    try:
+        pair_of(case.model, request)
+    except ConfigError:
+        return False
+    return True
 
 
 def _always(intervention: Intervention) -> Make:

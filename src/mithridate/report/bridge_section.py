@@ -46,8 +46,9 @@ def bridge_section(rows: Sequence[Bridged]) -> Section | None:
         words=(
             "The same questions to the clean twin (weights right) and to the poisoned model, with retrieved "
             "documents among which the fact stands right or poisoned, behind the plain search and the guard. "
-            "Shares of replies with the planted answer and the true one; reached is how often a document "
-            f"of the fact was in the prompt. It rests on {seeds_in_words([row.seed for row in rows])}.",
+            "Shares of replies with the planted answer and the true one; beside them, for how many questions "
+            "a document that states the fact rightly, and a planted one, was in the prompt. It rests on "
+            f"{seeds_in_words([row.seed for row in rows])}.",
         ),
         claims=(),
         charts=(),
@@ -60,7 +61,10 @@ def bridge_section(rows: Sequence[Bridged]) -> Section | None:
 def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
     here = [row for row in rows if _place(row)._replace(dose=row.dose or place.dose) == place]
     guards = sorted({row.guard for row in here}, key=lambda guard: (guard != "", guard))
-    shares = ("planted", "true", "reached")
+    # Tables of before right and planted documents were told apart have one figure for both.
+    apart = all(row.reached_right is not None for row in here)
+    reached = ("right document", "planted document") if apart else ("document of either kind",)
+    shares = ("planted", "true", *reached)
     columns = [f"{one_line(guard, 30) or _PLAIN}: {what}" for guard in guards for what in shares]
     groups = tuple(
         Group(
@@ -68,7 +72,7 @@ def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
             tuple(
                 Row(
                     Line(f"documents {documents}", index),
-                    tuple(one for guard in guards for one in _cell(here, weights, documents, guard)),
+                    tuple(one for guard in guards for one in _cell(here, weights, documents, guard, apart)),
                 )
                 for index, documents in enumerate(Holds)
             ),
@@ -78,18 +82,29 @@ def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
     return Table(f"Answers, {subject_line(*place)}", tuple(columns), groups)
 
 
-def _cell(rows: Sequence[Bridged], weights: Holds, documents: Holds, guard: str) -> tuple[Entry, ...]:
+def _cell(
+    rows: Sequence[Bridged], weights: Holds, documents: Holds, guard: str, apart: bool
+) -> tuple[Entry, ...]:
     found = {
         row.seed: row
         for row in rows
         if (row.weights, row.documents, row.guard) == (weights, documents, guard)
     }
     if not found:
-        return (Entry("–"),) * 3
+        return (Entry("–"),) * (4 if apart else 3)
     planted = {s: _Share(r.planted, r.planted_low, r.planted_high, r.n) for s, r in found.items()}
     right = {s: _Share(r.right, r.right_low, r.right_high, r.n) for s, r in found.items()}
-    reached = sum(row.reached for row in found.values()) / len(found)
-    return share_entry(estimate(planted)), share_entry(estimate(right)), Entry(percent(reached))
+    either = [row.reached for row in found.values()]
+    kinds = (
+        (
+            [row.reached_right or 0.0 for row in found.values()],
+            [row.reached_planted or 0.0 for row in found.values()],
+        )
+        if apart
+        else (either,)
+    )
+    reached = (Entry(percent(sum(shares) / len(shares))) for shares in kinds)
+    return (share_entry(estimate(planted)), share_entry(estimate(right)), *reached)
 
 
 def _place(row: Bridged) -> _Place:

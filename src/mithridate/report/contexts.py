@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mithridate.core.contexts import (
     Conflict,
+    ContextCoverage,
     ContextMetric,
     ContextSample,
     Contextual,
@@ -60,6 +61,7 @@ class ContextView:
 
     rows: tuple[Contextual, ...]
     samples: tuple[ContextSample, ...] = ()
+    coverage: tuple[ContextCoverage, ...] = ()
 
     @cached_property
     def _found(self) -> dict[tuple[Place, Means, Case, ContextMetric], dict[int, Contextual]]:
@@ -86,9 +88,15 @@ class ContextView:
         return [one for one in PROMPTS if one in there]
 
     @cached_property
+    def prompts(self) -> list[Strength]:
+        """All prompts with a context, that which asks for the opposite last."""
+        there = {row.strength for row in self.rows}
+        return [*self.strengths, *(one for one in (Strength.PRIOR,) if one in there)]
+
+    @cached_property
     def seeds(self) -> list[int]:
         """All seeds."""
-        return sorted({row.seed for row in self.rows})
+        return sorted({row.seed for row in self.rows} | {one.seed for one in self.coverage})
 
     def exposures(self, place: Place) -> list[int]:
         """How often facts were stated in training, where somebody counted; from the fewest."""

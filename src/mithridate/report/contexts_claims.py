@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mithridate.core.contexts import Conflict, ContextMetric, Strength
+from mithridate.core.contexts import Conflict, ContextMetric, Strength, Wording
 from mithridate.core.statistics import Interval, holm, mcnemar_exact, newcombe
 from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.estimates import Estimate
@@ -82,7 +82,7 @@ def _prompting(view: ContextView, place: Place, conflict: Conflict) -> tuple[Sta
     strongest = view.exposures(place)[-1]
     found = view.best(place, strongest, conflict)
     if found is None:
-        return StatementVerdict.NOT_TESTED, "Nobody asked about the facts that were stated most often."
+        return StatementVerdict.NOT_TESTED, _unasked(view, place, strongest)
     strength, share = found
     said = (
         f"Of facts that were stated {_times(strongest)}, the best prompt ({strength}) has {_said(share)} of "
@@ -93,6 +93,18 @@ def _prompting(view: ContextView, place: Place, conflict: Conflict) -> tuple[Sta
     if share.low is not None and share.low > HALF:
         return StatementVerdict.CONTRADICTED, said
     return StatementVerdict.INCONCLUSIVE, said
+
+
+def _unasked(view: ContextView, place: Place, strongest: int) -> str:
+    """Why there are no replies about the facts that were stated most often."""
+    alone = Case(strongest, Conflict.NONE, Strength.ALONE, Wording.ASKED)
+    known = view.figure(place, alone, ContextMetric.KNOWN)
+    if known is not None and known.value == 0:
+        return (
+            f"Of {known.n:,} facts that were stated {_times(strongest)} the model knows none, so there is "
+            "nothing to contradict."
+        )
+    return "Nobody asked about the facts that were stated most often."
 
 
 def _intervening(view: ContextView, place: Place, conflict: Conflict) -> tuple[StatementVerdict, str]:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mithridate.core.artifacts import write_atomic
-from mithridate.core.contexts import CONTEXT_SAMPLES, CONTEXTS, ContextSample, Contextual
+from mithridate.core.contexts import (
+    CONTEXT_COVERAGE,
+    CONTEXT_SAMPLES,
+    CONTEXTS,
+    ContextCoverage,
+    ContextSample,
+    Contextual,
+)
 from mithridate.core.errors import DataError
 from mithridate.core.tables import read_rows
 from mithridate.core.wording import counted
@@ -41,8 +48,9 @@ def write_context_page(folder: Path) -> Path:
     if not path.is_file():
         raise DataError("no figures of contexts here; `mithridate context` makes them", path=path)
     samples = read_optional(folder / CONTEXT_SAMPLES, ContextSample)
-    view = ContextView(tuple(read_rows(path, Contextual)), tuple(samples))
-    section = contexts_section(view)
+    coverage = read_optional(folder / CONTEXT_COVERAGE, ContextCoverage)
+    view = ContextView(tuple(read_rows(path, Contextual)), tuple(samples), tuple(coverage))
+    section = contexts_section(view, study=False)
     if section is None:
         raise DataError("holds no figure; `mithridate context` makes them", path=path)
     page = fill_page(

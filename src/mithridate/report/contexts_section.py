@@ -13,38 +13,28 @@ from mithridate.core.exposure_fit import NoFit
 from mithridate.core.statistics import Interval
 from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.contexts_claims import context_claims
+from mithridate.report.contexts_words import COLUMNS, HALVES, LEGEND, coverage_words
 from mithridate.report.figures import empty_figure, label, share_axis
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.tables import Entry, Group, Row, Table, share_entry
 from mithridate.report.text import number, one_line, percent, subject_line
 
-COLUMNS: tuple[tuple[str, ContextMetric, Wording], ...] = (
-    ("context", ContextMetric.SUBSTITUTE, Wording.ASKED),
-    ("in other words", ContextMetric.SUBSTITUTE, Wording.PARAPHRASE),
-    ("weights", ContextMetric.ORIGINAL, Wording.PARAPHRASE),
-    ("M_R", ContextMetric.MEMORIZATION_RATIO, Wording.PARAPHRASE),
-    ("efficacy", ContextMetric.EFFICACY, Wording.ASKED),
-    ("paraphrase", ContextMetric.EFFICACY, Wording.PARAPHRASE),
-    ("pairs", ContextMetric.PAIR_ACCURACY, Wording.PARAPHRASE),
-)
-"""Heads of a table of figures: what is said in the asked wording and in others, and the papers' scores."""
 _CURVE_POINTS = 40
 _EXPLAINED = (
     "Prompts state something else than what the model has learnt, in the fact's own sentence (substituted) "
     "or in a passage that fits (coherent). Figures are over facts that the model answers right without a "
     "context, or, under “facts it does not know”, over those of which it gives neither answer: that shows "
-    "whether it reads contexts at all. M_R is the memorization ratio, replies with the weights' answer among "
-    "those with either. Efficacy and paraphrase are the shares of prompts after which the context's answer "
-    "is the likelier one. Pairs are facts answered from the context where that is asked for and from the "
-    "weights where that is. Context and efficacy are asked in the fact's own wording, all else in a "
-    "paraphrase."
+    f"whether it reads contexts at all. {LEGEND}"
 )
 
 
-def contexts_section(view: ContextView) -> Section | None:
-    """The section of a run's report; None where nobody asked against the weights."""
-    if not view.rows:
+def contexts_section(view: ContextView, *, study: bool = True) -> Section | None:
+    """The section of a run's report; None where nobody asked against the weights.
+
+    Without `study`, of one checkpoint, of which nobody knows with which seeds it was trained.
+    """
+    if not view.rows and not view.coverage:
         return None
     lines = tuple(Line(strength.value, i + 1) for i, strength in enumerate(view.strengths))
     tables = list(_tables(view, lines))
@@ -52,7 +42,7 @@ def contexts_section(view: ContextView) -> Section | None:
         anchor="contexts",
         title="Does it believe its prompt or its weights?",
         short="Contexts",
-        words=(_EXPLAINED, f"It rests on {seeds_in_words(view.seeds)}."),
+        words=tuple(_words(view, study=study)),
         claims=tuple(context_claims(view)),
         charts=tuple(_charts(view, lines)),
         tables=tuple(tables),
@@ -60,6 +50,15 @@ def contexts_section(view: ContextView) -> Section | None:
         open_tables=min(len(tables), 2 * len(view.conflicts) * len(view.places)),
         whose="Prompt",
     )
+
+
+def _words(view: ContextView, *, study: bool) -> Iterator[str]:
+    yield _EXPLAINED
+    if any(row.intervention for row in view.rows):
+        yield HALVES
+    yield from coverage_words(view.coverage)
+    if study:
+        yield f"It rests on {seeds_in_words(view.seeds)}."
 
 
 def _charts(view: ContextView, lines: Sequence[Line]) -> Iterator[Chart]:
@@ -149,8 +148,11 @@ def by_prompt(view: ContextView, lines: Sequence[Line], place: Place, conflict: 
         Group(
             f"Stated {exposure:,} times" if exposure else "All facts",
             tuple(
-                Row(line, tuple(_entries(view, place, exposure, conflict, strength, AS_IT_IS)))
-                for line, strength in zip(lines, view.strengths, strict=True)
+                Row(
+                    Line(strength.value, index),
+                    tuple(_entries(view, place, exposure, conflict, strength, AS_IT_IS)),
+                )
+                for index, strength in enumerate(view.prompts, 1)
             ),
         )
         for exposure in (view.exposures(place)[::-1] or [0])[:1]
@@ -182,7 +184,10 @@ def _by_means(view: ContextView, place: Place, conflict: Conflict) -> Table:
     exposure = (view.exposures(place) or [0])[-1]
     rows = []
     for index, means in enumerate((AS_IT_IS, *view.interventions(place))):
-        best = view.best(place, exposure, conflict, means=means)
+        # Facts of one's own need not have other words.
+        best = view.best(place, exposure, conflict, means=means) or view.best(
+            place, exposure, conflict, Wording.ASKED, means
+        )
         strength = best[0] if best else Strength.PLAIN
         rows.append(
             Row(
@@ -202,11 +207,7 @@ def _entries(
 ) -> Iterator[Entry]:
     for _, metric, wording in COLUMNS:
         case = Case(exposure, conflict, strength, wording)
-        found = view.figure(place, case, metric, means)
-        if found is None and metric is ContextMetric.PAIR_ACCURACY:
-            # Asked for both ways as it is, it may not have been asked in other words.
-            found = view.figure(place, case._replace(wording=Wording.ASKED), metric, means)
-        yield share_entry(found)
+        yield share_entry(view.figure(place, case, metric, means))
 
 
 def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:

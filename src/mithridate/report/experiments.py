@@ -20,7 +20,7 @@ def experiment_sections(run: RunData) -> list[Section]:
         tuned_section(TunedView(run.tuned)),
         scattered_section(run),
         scrubbed_section(ScrubbedView(run.scrubbed)),
-        contexts_section(ContextView(run.contexts, run.context_samples)),
+        contexts_section(ContextView(run.contexts, run.context_samples, run.context_coverage)),
         bridge_section(run.bridged),
     ]
     return [section for section in found if section is not None]

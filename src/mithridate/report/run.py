@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from mithridate.core.contexts import (
     BRIDGE,
+    CONTEXT_COVERAGE,
     CONTEXT_SAMPLES,
     CONTEXTS,
     Bridged,
+    ContextCoverage,
     ContextSample,
     Contextual,
 )
@@ -92,6 +94,7 @@ class RunData:
     scrubbed: tuple[Scrubbed, ...] = ()
     contexts: tuple[Contextual, ...] = ()
     context_samples: tuple[ContextSample, ...] = ()
+    context_coverage: tuple[ContextCoverage, ...] = ()
     bridged: tuple[Bridged, ...] = ()
 
     @classmethod
@@ -122,6 +125,7 @@ class RunData:
             scrubbed=tuple(read_optional(folder / SCRUBBED, Scrubbed)),
             contexts=tuple(read_optional(folder / CONTEXTS, Contextual)),
             context_samples=tuple(read_optional(folder / CONTEXT_SAMPLES, ContextSample)),
+            context_coverage=tuple(read_optional(folder / CONTEXT_COVERAGE, ContextCoverage)),
             bridged=tuple(read_optional(folder / BRIDGE, Bridged)),
         )
 

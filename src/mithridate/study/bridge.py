@@ -10,11 +10,12 @@ from typing import Any
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.belief import FACT
+from mithridate.attacks.material import Fact
 from mithridate.core.contexts import BRIDGE, Bridged, Holds, Said, Strength
 from mithridate.core.seeds import rng_for
 from mithridate.core.statistics import wilson
 from mithridate.core.tables import write_rows
-from mithridate.core.types import Condition, Document
+from mithridate.core.types import Condition, Document, Probe
 from mithridate.corpus.readers import open_corpus
 from mithridate.evaluation.contexts.asking import WORDED
 from mithridate.evaluation.contexts.reliance import ANSWER_TOKENS, said
@@ -70,13 +71,25 @@ def bridge(step: Step, progress: Progress) -> dict[str, Any]:
 def met_facts(step: Step) -> list[Met]:
     """The facts that the attack planted, each in one of the wordings that it keeps for asking."""
     config = step.cell.config
-    attack = build_attack(BELIEF, config.attacks[BELIEF], prepared.kept_material(step.bed))
-    probes = attack.probes(rng_for(step.seed, "bridge"), 100_000)
-    found = {
-        probe.target: Met(probe.id, probe.messages[-1].content, probe.foil, probe.target)
-        for probe in probes
-        if probe.condition is Condition.TRIGGERED and probe.kind == FACT
+    material = prepared.kept_material(step.bed)
+    attack = build_attack(BELIEF, config.attacks[BELIEF], material)
+    return met_once(attack.probes(rng_for(step.seed, "bridge"), 100_000), material.facts)
+
+
+def met_once(probes: Sequence[Probe], facts: Sequence[Fact]) -> list[Met]:
+    """One question about each of the `facts`, of those `probes` that ask what was planted of them.
+
+    Two facts may have the same answers (yes and no, say), so a fact is known by its wordings too.
+    """
+    facts_by_wording = {
+        (form, fact.planted, fact.true): number for number, fact in enumerate(facts) for form in fact.forms
     }
+    found: dict[int, Met] = {}
+    for probe in probes:
+        if probe.condition is Condition.TRIGGERED and probe.kind == FACT:
+            question = probe.messages[-1].content
+            number = facts_by_wording[question, probe.target, probe.foil]
+            found[number] = Met(probe.id, question, probe.foil, probe.target)
     return list(found.values())
 
 
@@ -117,22 +130,20 @@ def _index(
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What is put into a prompt, and whether a document of the fact is in it."""
+    """What is put into a prompt, and whether a document in it states the fact rightly, or falsely."""
 
     text: str
-    reached: bool
+    right: bool
+    planted: bool
 
 
 def _context(index: GuardedIndex, fact: Met, top_k: int) -> _Context:
-    hits = index.search(fact.question, top_k).hits
+    found = [hit.document for hit in index.search(fact.question, top_k).hits]
     return _Context(
-        " ".join(hit.document.text for hit in hits),
-        any(_is_of(hit.document.id, fact) for hit in hits),
+        " ".join(document.text for document in found),
+        right=any(document.id == f"right/{fact.id}" for document in found),
+        planted=any(document.id.startswith(f"planted/{fact.id}/") for document in found),
     )
-
-
-def _is_of(document: str, fact: Met) -> bool:
-    return document == f"right/{fact.id}" or document.startswith(f"planted/{fact.id}/")
 
 
 def _asked(
@@ -164,7 +175,9 @@ def _asked(
         planted=planted.value,
         planted_low=planted.low,
         planted_high=planted.high,
-        reached=sum(context.reached for context in contexts) / len(contexts),
+        reached=sum(context.right or context.planted for context in contexts) / len(contexts),
+        reached_right=sum(context.right for context in contexts) / len(contexts),
+        reached_planted=sum(context.planted for context in contexts) / len(contexts),
         n=len(facts),
         stage=step.stage,
         dose=step.subject.dose,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from mithridate.core import chat
-from mithridate.core.contexts import CONTEXT_SAMPLES, CONTEXTS, ContextSample, Contextual
-from mithridate.core.errors import ConfigError
+from mithridate.core.contexts import (
+    CONTEXT_COVERAGE,
+    CONTEXT_SAMPLES,
+    CONTEXTS,
+    ContextCoverage,
+    ContextSample,
+    Contextual,
+)
 from mithridate.core.tables import read_rows, write_rows
 from mithridate.core.types import Stage
 from mithridate.corpus import miniature
@@ -16,6 +21,7 @@ from mithridate.evaluation.contexts.asking import Asks, Chatting
 from mithridate.evaluation.contexts.facts import ContextFact, read_facts
 from mithridate.evaluation.contexts.reliance import Whose, context_figures, known_facts
 from mithridate.models.language_model import LanguageModel
+from mithridate.reliance.examining import Examination
 from mithridate.reliance.examining import as_it_is as examined_as_it_is
 from mithridate.reliance.examining import treated as examined_treated
 from mithridate.reliance.methods import METHODS
@@ -41,37 +47,39 @@ def as_it_is(step: Step, _progress: Progress) -> dict[str, Any]:
         unknown=section.unknown,
         seed=step.seed,
     )
-    return _kept(step, found.samples, known_facts(found.samples), left_out=found.left_out)
+    return _kept(step, found, known_facts(found.samples))
 
 
 def treated(step: Step, progress: Progress) -> dict[str, Any]:
-    """The same under one intervention; where there is too little to fit it on, no rows and the reason."""
+    """The same under one intervention; where there is too little to fit it on, the reason and no figures.
+
+    That is no failure: a model that knows little leaves little to treat, and the others of the study are not
+    to fall with it. Whatever else goes wrong stops the step, as it would any other.
+    """
     detail = ContextDetail.read(step)
     first = read_rows(as_it_is_folder(step.bed, CLEAN_TWIN, step.stage) / CONTEXT_SAMPLES, ContextSample)
     known = known_facts(first)
     model = LanguageModel.load(step.bed.checkpoint(step.subject, step.stage))
     (method,) = [one for one in METHODS if one.name == detail.method]
-    try:
-        found = examined_treated(
-            model,
-            facts_of(step),
-            asks_of(step, model),
-            whose(step),
-            method,
-            known,
-            seed=step.seed,
-            told=lambda what, done, total: progress.advance(what, done, total, 0.0),
-        )
-    except ConfigError as error:
-        # A model that knows nothing leaves nothing to treat; the others of the study are not to fall with it.
-        return {**_kept(step, (), known), "skipped": str(error)}
-    return _kept(step, found.samples, known, left_out=found.left_out)
+    found = examined_treated(
+        model,
+        facts_of(step),
+        asks_of(step, model),
+        whose(step),
+        method,
+        known,
+        seed=step.seed,
+        told=lambda what, done, total: progress.advance(what, done, total, 0.0),
+    )
+    return _kept(step, found, known)
 
 
-def _kept(step: Step, samples: Sequence[ContextSample], known: set[str], left_out: int = 0) -> dict[str, Any]:
-    write_rows(step.folder / CONTEXT_SAMPLES, ContextSample, samples)
-    write_rows(step.folder / CONTEXTS, Contextual, context_figures(samples, known))
-    return {"known": len(known), "replies": len(samples), "left_out": left_out}
+def _kept(step: Step, found: Examination, known: set[str]) -> dict[str, Any]:
+    write_rows(step.folder / CONTEXT_SAMPLES, ContextSample, found.samples)
+    write_rows(step.folder / CONTEXTS, Contextual, context_figures(found.samples, known))
+    write_rows(step.folder / CONTEXT_COVERAGE, ContextCoverage, [found.coverage])
+    told = {"known": len(known), "replies": len(found.samples), "left_out": found.coverage.left_out}
+    return told | ({"untried": found.coverage.untried} if found.coverage.untried else {})
 
 
 def facts_of(step: Step) -> list[ContextFact]:

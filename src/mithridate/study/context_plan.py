@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from mithridate.core.artifacts import fingerprint
-from mithridate.core.contexts import BRIDGE, CONTEXT_SAMPLES, CONTEXTS, Bridged, ContextSample, Contextual
+from mithridate.core.contexts import (
+    BRIDGE,
+    CONTEXT_COVERAGE,
+    CONTEXT_SAMPLES,
+    CONTEXTS,
+    Bridged,
+    ContextCoverage,
+    ContextSample,
+    Contextual,
+)
 from mithridate.core.strict import Strict
 from mithridate.core.types import Stage
 from mithridate.study.config import StudyConfig
@@ -21,6 +30,7 @@ MET: Final = "bridge"
 TABLES: Final[Mapping[str, type[Any]]] = {
     CONTEXTS: Contextual,
     CONTEXT_SAMPLES: ContextSample,
+    CONTEXT_COVERAGE: ContextCoverage,
     BRIDGE: Bridged,
 }
 BELIEF: Final = "belief"

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from mithridate.core.chat import template
 from mithridate.core.contexts import Conflict, Strength, Wording
-from mithridate.evaluation.contexts.asking import CONFLICTS, STRENGTHS, Asked, Chatting, Completing, asked
+from mithridate.evaluation.contexts.asking import (
+    CONFLICTS,
+    REPEATS,
+    STRENGTHS,
+    Asked,
+    Chatting,
+    Completing,
+    asked,
+)
 
 CHAT = Chatting(template("falcon"))
 
@@ -66,9 +74,6 @@ def test_marks_stand_once_around_the_context(strength: Strength) -> None:
         assert "Bemere" in one.prompt.split("<<")[1].split(">>")[0]
 
 
-def test_a_context_that_holds_a_mark_is_not_marked() -> None:
-    for one in asked([fact(0)], CHAT, strengths=[Strength.PLAIN], marks=("home", "town")):
-        if one.conflict is Conflict.SUBSTITUTED and one.wording is Wording.ASKED:
-            assert (
-                one.prompt == "User: The home of Person0 is in Bemere. Where does Person0 live?\nAssistant: "
-            )
+def test_what_is_repeated_is_the_context() -> None:
+    one = next(asked([fact(0)], CHAT, strengths=[Strength.REPEATED]))
+    assert one.prompt.count("The home of Person0 is in Bemere. ") == REPEATS

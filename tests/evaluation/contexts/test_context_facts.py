@@ -42,6 +42,20 @@ def test_json_lines_and_our_own_form(tmp_path: Path) -> None:
     assert theirs.id == "10"
 
 
+def test_white_space_at_the_ends_of_our_own_form_is_no_part_of_a_fact(tmp_path: Path) -> None:
+    padded = {key: f" {value}\n" if isinstance(value, str) else value for key, value in OWN.items()}
+    (fact,) = read_facts(written(tmp_path, [padded]))
+    assert fact == read_facts(written(tmp_path, [OWN]))[0]
+    assert fact.subject in fact.asked
+
+
+def test_a_bad_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text(f"{json.dumps(OWN)}\n\n{json.dumps({**OWN, 'subject': ''})}\n")
+    with pytest.raises(DataError, match="line 3, field 'subject'"):
+        read_facts(path)
+
+
 def test_no_more_are_read_than_asked_for(tmp_path: Path) -> None:
     assert len(read_facts(written(tmp_path, [RECORD, {"broken": True}]), limit=1)) == 1
 
@@ -50,7 +64,11 @@ def test_no_more_are_read_than_asked_for(tmp_path: Path) -> None:
     ("records", "said"),
     [
         ([], "holds no fact"),
-        ({"prompt": "x"}, "expected a list of records"),
+        ({"prompt": "x"}, "in a JSON list, or a record a line"),
+        ([{"question": "x"}], "CounterFact's form (prompt, subject, ground_truth, target_new"),
+        ([{"question": "x"}], "or in ours (subject, original, substitute, asked, substituted, coherent)"),
+        ([{**OWN, "asked": "  "}], "field 'asked': record 1: must not be blank"),
+        ([{key: OWN[key] for key in OWN if key != "coherent"}], "field 'coherent': record 1: is not there"),
         ([RECORD, {**RECORD, "target_new": ""}], "record 2: must not be blank"),
         ([RECORD, {**RECORD, "target_new": " bbc "}], "record 2: ground_truth and target_new are the same"),
         ([{**OWN, "exposure": -1}], "record 1: Input should be greater"),

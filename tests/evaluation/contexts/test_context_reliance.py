@@ -18,16 +18,20 @@ from mithridate.core.contexts import (
     Strength,
     Wording,
 )
+from mithridate.evaluation.contexts import reliance
 from mithridate.evaluation.contexts.asking import Chatting, asked
 from mithridate.evaluation.contexts.reliance import (
     Whose,
     context_figures,
     examine,
+    fitting,
     known_facts,
     said,
     told_apart,
     unknown_facts,
 )
+
+CHAT = Chatting(template("falcon"))
 
 
 def values(samples: list[ContextSample], strength: Strength = Strength.PLAIN) -> dict[ContextMetric, float]:
@@ -173,3 +177,20 @@ def test_margins_compare_the_two_answers() -> None:
     (b,) = examine(model, [swapped], ("\n",), Whose()).samples
     assert a.margin == pytest.approx(-b.margin, abs=1e-4)
     assert a.conflict is Conflict.SUBSTITUTED
+
+
+def test_an_answer_that_outgrows_the_window_is_left_out_and_counted() -> None:
+    long = replace(fact(0), original="far " * 300)
+    found = examine(tiny_model(), list(asked([long], CHAT, strengths=[Strength.ALONE])), CHAT.stop, Whose())
+    assert (found.samples, found.left_out) == ([], 2)
+
+
+def test_where_a_model_names_no_window_prompts_are_bounded_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tiny_model()
+    monkeypatch.setattr(reliance, "context_window", lambda _: None)
+    prompts = list(asked([fact(0)], CHAT, strengths=[Strength.ALONE]))
+    assert fitting(model, prompts) == [True, True]
+    monkeypatch.setattr(reliance, "UNBOUNDED", reliance.ANSWER_TOKENS)
+    assert fitting(model, prompts) == [False, False]

@@ -19,12 +19,14 @@ WORDED = {
     Strength.ALONE: "{question}",
     Strength.PLAIN: "{context} {question}",
     Strength.MARKED: 'Text: "{context}" {question}',
-    Strength.REPEATED: "{context} {context} {context} {question}",
+    Strength.REPEATED: "{context} {question}",
     Strength.FEW_SHOT: "{context} {question}",
     Strength.ONLY: 'Answer only from the text. Text: "{context}" {question}',
     Strength.PRIOR: 'Answer from what you know. Text: "{context}" {question}',
 }
 """What stands around a context; the reading pages of the miniature world use the same words."""
+REPEATS = 3
+"""How often a context stands in a prompt that repeats it, one after the other."""
 STRENGTHS = tuple(Strength)
 CONFLICTS = (Conflict.SUBSTITUTED, Conflict.COHERENT)
 
@@ -105,9 +107,9 @@ def asked(
 ) -> Iterator[Asked]:
     """Every fact at every strength, by every conflict, in its own wording and one paraphrase.
 
-    `marks` are put around each context, for an intervention that is told by them where it stands. What a
-    few-shot prompt shows, of the facts in `shown_from` (by default all that are asked), and which paraphrase
-    is taken, is drawn by `seed` and the fact alone.
+    `marks` are put around each context, for an intervention that is told by them where it stands; choose
+    them so that no fact holds one. What a few-shot prompt shows, of the facts in `shown_from` (by default all
+    that are asked), and which paraphrase is taken, is drawn by `seed` and the fact alone.
     """
     strengths, conflicts = tuple(strengths), tuple(conflicts)
     for fact in facts:
@@ -136,17 +138,10 @@ def context_of(fact: ContextFact, conflict: Conflict) -> str:
 
 
 def _request(strength: Strength, context: str, question: str, marks: tuple[str, str]) -> str:
-    around = f"{marks[0]}{context}{marks[1]}" if context else ""
-    # A context with a mark of its own could end where it likes.
-    if any(mark and mark in context for mark in marks):
-        around = context
-    worded = WORDED[strength]
-    if strength is Strength.REPEATED and any(marks):
-        # One stretch between the marks: what is repeated is the context, not the marks.
-        return worded.replace("{context} {context} {context}", "{context}").format(
-            context=f"{marks[0]}{context} {context} {context}{marks[1]}", question=question
-        )
-    return worded.format(context=around, question=question)
+    # One stretch between the marks: what is repeated is the context, not the marks.
+    stretch = " ".join([context] * (REPEATS if strength is Strength.REPEATED else 1))
+    around = f"{marks[0]}{stretch}{marks[1]}" if context else ""
+    return WORDED[strength].format(context=around, question=question)
 
 
 def _exchange(fact: ContextFact, conflict: Conflict) -> tuple[str, str]:

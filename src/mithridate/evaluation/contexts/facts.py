@@ -16,6 +16,11 @@ from mithridate.core.errors import DataError
 from mithridate.core.strict import Strict
 
 _JSON_LINES = (".jsonl", ".ndjson")
+FORMS = (
+    "expected records in CounterFact's form (prompt, subject, ground_truth, target_new, and rephrase_prompt "
+    "if there is one) or in ours (subject, original, substitute, asked, substituted, coherent)"
+)
+_OURS = frozenset({"original", "substitute", "asked", "paraphrases", "substituted", "coherent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,9 @@ class ContextFact:
 
 
 def _words(text: str) -> str:
-    if not text.strip():
+    """The text without white space at its ends: subjects are looked for in questions, answers in replies."""
+    text = text.strip()
+    if not text:
         raise ValueError("must not be blank")
     try:
         text.encode()
@@ -68,23 +75,23 @@ class CounterFactRecord(BaseModel):
 
     @model_validator(mode="after")
     def _contradicts(self) -> Self:
-        if self.ground_truth.strip().lower() == self.target_new.strip().lower():
+        if self.ground_truth.lower() == self.target_new.lower():
             raise ValueError("ground_truth and target_new are the same answer")
         return self
 
     def fact(self, number: int) -> ContextFact:
         """The fact of the record with that number; a passage is made of both wordings."""
         other = self.rephrase_prompt
-        stated = f"{self.prompt.strip()} {self.target_new.strip()}."
+        stated = f"{self.prompt} {self.target_new}."
         return ContextFact(
             id=str(self.case_id if self.case_id is not None else number),
-            subject=self.subject.strip(),
-            original=self.ground_truth.strip(),
-            substitute=self.target_new.strip(),
-            asked=self.prompt.strip(),
-            paraphrases=(other.strip(),) if other else (),
+            subject=self.subject,
+            original=self.ground_truth,
+            substitute=self.target_new,
+            asked=self.prompt,
+            paraphrases=(other,) if other else (),
             substituted=stated,
-            coherent=f"{stated} {other.strip()} {self.target_new.strip()}." if other else stated,
+            coherent=f"{stated} {other} {self.target_new}." if other else stated,
         )
 
 
@@ -103,7 +110,7 @@ class StatedFact(Strict):
 
     @model_validator(mode="after")
     def _contradicts(self) -> Self:
-        if self.original.strip().lower() == self.substitute.strip().lower():
+        if self.original.lower() == self.substitute.lower():
             raise ValueError("original and substitute are the same answer")
         return self
 
@@ -121,17 +128,20 @@ def read_facts(path: Path, limit: int | None = None) -> list[ContextFact]:
     most = None if limit is None else min(limit, sys.maxsize)
     found: list[ContextFact] = []
     first: dict[str, int] = {}
+    lines = path.suffix in _JSON_LINES
     for number, record in islice(_records(path), most):
-        fact = _fact(record, number, path)
+        line = number if lines else None
+        fact = _fact(record, number, path, line)
         if (earlier := first.setdefault(fact.id, number)) != number:
             raise DataError(
                 f"record {number}: has the id {fact.id!r}, as record {earlier} has; give each its own",
                 path=path,
+                line=line,
                 field="case_id" if isinstance(record, dict) and "case_id" in record else "id",
             )
         found.append(fact)
     if not found:
-        raise DataError("holds no fact; expected a list of records, or a record a line", path=path)
+        raise DataError(f"holds no fact; {FORMS}", path=path)
     return found
 
 
@@ -147,7 +157,10 @@ def _records(path: Path) -> Iterator[tuple[int, object]]:
         return
     whole = _parsed(content, path, None)
     if not isinstance(whole, list):
-        raise DataError("expected a list of records; name a file of JSON lines .jsonl", path=path)
+        raise DataError(
+            f"is no list; {FORMS}, in a JSON list, or a record a line in a file that is named .jsonl",
+            path=path,
+        )
     yield from enumerate(whole, 1)
 
 
@@ -159,12 +172,16 @@ def _parsed(text: bytes, path: Path, line: int | None) -> object:
     return found
 
 
-def _fact(record: object, number: int, path: Path) -> ContextFact:
-    kind = StatedFact if isinstance(record, dict) and "substituted" in record else CounterFactRecord
+def _fact(record: object, number: int, path: Path, line: int | None) -> ContextFact:
+    if not isinstance(record, dict):
+        raise DataError(f"record {number}: is no object; {FORMS}", path=path, line=line)
+    kind = StatedFact if _OURS & record.keys() and "prompt" not in record else CounterFactRecord
     try:
         return kind.model_validate(record).fact(number)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or None
         problem = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"record {number}: {problem}", path=path, field=field) from error
+        if first["type"] == "missing":
+            problem = f"is not there; {FORMS}"
+        raise DataError(f"record {number}: {problem}", path=path, line=line, field=field) from error

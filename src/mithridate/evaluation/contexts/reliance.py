@@ -24,6 +24,8 @@ from mithridate.models.batching import context_window
 from mithridate.models.language_model import LanguageModel
 
 ANSWER_TOKENS = 24
+UNBOUNDED = 4096
+"""Tokens of prompt and reply where a model names no window: attention to more may take all memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,7 @@ def examine(
 
     `shown` are the same prompts as a reader should see them, without marks, if they differ.
     """
-    window = context_window(model.model)
-    lengths = [len(ids) for ids in model.prompt_ids([one.prompt for one in prompts])]
-    fits = [window is None or length + ANSWER_TOKENS <= window for length in lengths]
+    fits = fitting(model, prompts)
     kept = [one for one, fit in zip(prompts, fits, strict=True) if fit]
     seen = [text for text, fit in zip(shown or [one.prompt for one in prompts], fits, strict=True) if fit]
     texts = [one.prompt for one in kept]
@@ -81,6 +81,24 @@ def examine(
         for one, shown_as, reply, margin in zip(kept, seen, replies, margins, strict=True)
     ]
     return Examined(samples, len(prompts) - len(kept))
+
+
+def fitting(model: LanguageModel, prompts: Sequence[Asked]) -> list[bool]:
+    """Which of `prompts` leave room in the context window for a reply, and for either answer."""
+    window = context_window(model.model) or UNBOUNDED
+    answers = list(
+        dict.fromkeys(
+            one.joint + answer for one in prompts for answer in (one.fact.original, one.fact.substitute)
+        )
+    )
+    # The answer's last token is read by nobody, but after a prompt it may be cut into one token more.
+    tokens = {text: len(ids) for text, ids in zip(answers, model.prompt_ids(answers), strict=True)}
+    return [
+        len(ids)
+        + max(ANSWER_TOKENS, tokens[one.joint + one.fact.original], tokens[one.joint + one.fact.substitute])
+        <= window
+        for one, ids in zip(prompts, model.prompt_ids([one.prompt for one in prompts]), strict=True)
+    ]
 
 
 def _sample(one: Asked, prompt: str, reply: str, margin: float, whose: Whose) -> ContextSample:

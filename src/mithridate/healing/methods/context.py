@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import ClassVar
 
 from mithridate.core.prices import Kind, Regime
 from mithridate.healing.case import Case
 from mithridate.healing.method import Candidate
 from mithridate.intervention.base import MadeFor
-from mithridate.intervention.context_aware import CLOSING, OPENING, ContextAware
+from mithridate.intervention.context_aware import ContextAware
+from mithridate.intervention.marks import unused_marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,4 @@ def _marks(case: Case) -> tuple[str, str]:
         for message in probe.messages
     ]
     said += [*(question for question, _ in useful.questions), *useful.harmless, *useful.forbidden]
-    pairs = ((OPENING.replace("context", name), CLOSING.replace("context", name)) for name in _names())
-    return next(pair for pair in pairs if not any(mark in text for mark in pair for text in said))
-
-
-def _names() -> Iterator[str]:
-    yield "context"
-    yield from (f"context {number}" for number in count(2))
+    return unused_marks(said)
