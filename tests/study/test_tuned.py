@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study_kit import Silent, study_file, tiny
 
+from mithridate.cli.dry_run import show_dry_run
 from mithridate.core.artifacts import MARKER
 from mithridate.core.errors import ConfigError, DataError, RunStateError, TrainingError
 from mithridate.core.metrics import HELD_OUT_LOSS, OVER_REFUSAL, QUESTIONS_RIGHT, REFUSAL_FORBIDDEN, UTILITY
@@ -18,7 +19,7 @@ from mithridate.core.tuned import REPLIES_ENDED, TUNED, TUNED_SAMPLES, UNTUNED, 
 from mithridate.core.types import Condition, TemplateUse
 from mithridate.curation.filters import NEEDED
 from mithridate.study import estimate as estimating
-from mithridate.study.checks import check_study
+from mithridate.study.checks import check_pool, check_study
 from mithridate.study.config import StudyConfig
 from mithridate.study.experiments import all_steps, collect_experiments
 from mithridate.study.plan import Step
@@ -208,6 +209,12 @@ def test_the_section_survives_being_written_down() -> None:
         ("alignment_data:\n  sizes: [0, 30, 30]\n", "line 6, .*names a value twice"),
         ("alignment_data:\n  methods: ['random from ']\n", "line 6, .*names no source behind `from`"),
         ("alignment_data:\n  filters: { 'off': [refusals] }\n", "line 6, .*unknown filter 'refusals': did"),
+        (
+            "alignment_data:\n  filters: { lenght: {} }\n",
+            "line 6, unknown key .*lenght.*: did you mean 'length'",
+        ),
+        ("alignment_data:\n  filters: { length: { shortes: 3 } }\n", "line 6, .*: did you mean 'shortest'"),
+        ("alignment_data:\n  sft: { epocs: 3 }\n", "line 6, unknown key .*: did you mean 'epochs'"),
         ("alignment_data:\n  size: [0]\n", "line 6, unknown key 'alignment_data.size': did you mean 'sizes'"),
         ("alignment_data:\n  doses: [many]\n", "there is no dose 'many'"),
         ("alignment_data:\n  sft: { dropout_by_layer: [0, 1] }\n", "less than 1"),
@@ -236,12 +243,73 @@ def test_the_examples_are_studies_of_alignment_data(name: str) -> None:
 
 def test_what_it_costs_is_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "_tokens_per_second", lambda *_, **__: 1000.0)
-    config = asking("alignment_data: {sizes: [0, 500, 1000], methods: [random]}", "workers=1")
+    config = asking("alignment_data: {sizes: [500, 1000], methods: [random]}", "workers=1")
     without = estimating.estimate(config.model_copy(update={"alignment_data": None})).seconds
     once = estimating.estimate(config).seconds - without
-    twice = asking("alignment_data: {sizes: [0, 500, 1000], methods: [random, longest]}", "workers=1")
+    twice = asking("alignment_data: {sizes: [500, 1000], methods: [random, longest]}", "workers=1")
     assert once > 0
     assert estimating.estimate(twice).seconds - without == pytest.approx(2 * once)
+
+
+def test_a_dry_run_counts_what_is_tuned_and_says_how_long_that_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(estimating, "_tokens_per_second", lambda *_, **__: 1000.0)
+    section = "alignment_data: {{sizes: [0, 50, 100], methods: [random, longest], sft: {{steps: 40}}{}}}"
+    everyone, clean = (asking(section.format(more), "seeds=[0,1]") for more in ("", ", doses: []"))
+    for config in (everyone, clean):
+        planned = [step for step in all_steps(config, Path("run")) if step.kind == TUNED_MODEL]
+        found = estimating.estimate(config)
+        assert found.tuned == sum(TunedDetail.read(step).asked > 0 for step in planned)
+        assert 0 < found.tuned_seconds < found.seconds
+    both, one = (estimating.estimate(config) for config in (everyone, clean))
+    assert both.tuned_tokens == 2 * one.tuned_tokens
+    assert both.seconds - both.tuned_seconds == pytest.approx(one.seconds - one.tuned_seconds)
+    show_dry_run(everyone, Path("run"))
+    said = capsys.readouterr().out
+    assert "# and 16 models tuned on alignment data, on about" in said and "of the time below" in said
+    show_dry_run(asking("alignment_data: null"), Path("run"))
+    assert "tuned on alignment data" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            "{pool_size: 60, sizes: [0, 61]}",
+            r"sizes: 61 of a pool of 60 examples; .*raise alignment_data\.pool_",
+        ),
+        (
+            "{pool_size: 60, sizes: [5], methods: [random from nope.json]}",
+            "'nope.json': there are 'counter', 'fo",
+        ),
+        ("{pool_size: 60, sizes: [5], methods: [random from forums]}", "'forums': did you mean 'forum'"),
+        ("{data: OWN, sizes: [4]}", r"sizes: 4 of a pool of 3 examples; ask for fewer, or name more data"),
+        (
+            "{data: OWN, sizes: [2], methods: [random from own.json]}",
+            r"'own\.json': did you mean 'own\.jsonl'",
+        ),
+    ],
+)
+def test_what_no_pool_holds_is_told_before_anything_is_done(section: str, said: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps({"instruction": f"{n}?", "output": "b"}) + "\n" for n in range(3)))
+    with pytest.raises(ConfigError, match=said):
+        check_study(asking(f"alignment_data: {section.replace('OWN', str(own))}"))
+
+
+def test_a_pool_is_read_no_further_than_tells_whether_it_is_large_enough(tmp_path: Path) -> None:
+    own = tmp_path / "own.jsonl"
+    lines = [json.dumps({"instruction": f"{n}?", "output": "b", "source": f"from {n}"}) for n in range(30)]
+    own.write_text("\n".join([*lines, "damaged"]))
+    check_pool((own,), 1, 20, ("from 29",))
+    with pytest.raises(DataError, match="line 31"):
+        check_pool((own,), 1, 20, ("from 30",))
+
+
+def test_a_pool_without_the_cities_of_the_atlas_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"without the cities of corpus\.atlas"):
+        check_study(asking("alignment_data: {pool_size: 60, sizes: [5]}", "corpus.atlas={}"))
 
 
 def test_a_world_of_ones_own_text_needs_data_of_ones_own(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mithridate.core.strict import Strict
 from mithridate.core.tuned import TUNED, TUNED_SAMPLES, UNTUNED, Tuned, TunedSample
 from mithridate.core.types import Stage
 from mithridate.curation.filters import FilterOptions
+from mithridate.study.config import StudyConfig
 from mithridate.study.layout import CLEAN_TWIN, Seedbed, Twin
 from mithridate.study.plan import Cell, Step, twins
 from mithridate.study.tuned_options import AlignmentDataSection, Choice
@@ -104,9 +105,14 @@ def tuned_steps(cell: Cell, seed: int, bed: Seedbed) -> Iterator[Step]:
     assert section is not None
     if section.choices():
         yield from _choosing(cell, seed, bed, section)
-    for twin in twins(cell.config):
-        if not twin.dose or section.doses is None or twin.dose in section.doses:
-            yield from _tuning(cell, seed, bed, twin, section)
+    for twin in tuned_twins(cell.config, section):
+        yield from _tuning(cell, seed, bed, twin, section)
+
+
+def tuned_twins(config: StudyConfig, section: AlignmentDataSection) -> list[Twin]:
+    """Whose base models are tuned: the clean twin's, and those of the doses that the section names."""
+    doses = config.doses if section.doses is None else section.doses
+    return [twin for twin in twins(config) if not twin.dose or twin.dose in doses]
 
 
 def _choosing(cell: Cell, seed: int, bed: Seedbed, section: AlignmentDataSection) -> Iterator[Step]:
