@@ -32,12 +32,35 @@ def test_what_is_trained_before_is_the_same_with_the_section_and_without() -> No
     assert before.items() <= beside.items()
 
 
-def test_another_way_to_rank_is_another_ranking() -> None:
+@pytest.mark.parametrize(
+    ("option", "by"),
+    [
+        ("scrubbing.projected=8", {Filter.INFLUENCE}),
+        ("scrubbing.blocks=1", {Filter.INFLUENCE}),
+        ("scrubbing.encoder=minilm", {Filter.SIMILARITY}),
+        ("scrubbing.attacks={belief: scattered}", {None, *Filter}),
+    ],
+)
+def test_another_way_to_rank_is_another_ranking_of_the_filters_that_go_by_it(
+    option: str, by: set[Filter | None]
+) -> None:
     one, other = (
-        {step.folder: step.identity() for step in scrubbing(tiny(SHARES, *more))}
-        for more in ((), ("scrubbing.projected=8",))
+        {(ScrubDetail.read(step).method, step.folder): step.identity() for step in scrubbing(tiny(*more))}
+        for more in ((SHARES,), (SHARES, option))
     )
-    assert all(one[folder] != other[folder] for folder in one)
+    assert {method for method, folder in one if one[method, folder] != other[method, folder]} == by
+
+
+def test_more_shares_and_filters_leave_every_other_step_as_it_is() -> None:
+    few, more, most = (
+        {step.folder: step.identity() for step in scrubbing(tiny(*asked))}
+        for asked in (
+            ("scrubbing.shares=[0.1]", "scrubbing.methods=[string]"),
+            (SHARES, "scrubbing.methods=[string, oracle]"),
+            (SHARES, "scrubbing.dose=some"),
+        )
+    )
+    assert few.items() < more.items() < most.items()
 
 
 def test_a_ranking_a_filter_and_a_model_a_share() -> None:

@@ -26,7 +26,7 @@ from mithridate.core.errors import (
 )
 from mithridate.study import runner, workers
 from mithridate.study.plan import Step, steps
-from mithridate.study.reading import study_from_text
+from mithridate.study.reading import study_from_text, study_of_run
 from mithridate.study.runner import claim, run_study, worker_count
 from mithridate.study.steps import run_step
 from mithridate.study.workers import memory_errors
@@ -55,6 +55,34 @@ def test_another_study_is_refused_with_every_difference(tmp_path: Path) -> None:
         claim(tiny("dpo=null"), tmp_path)
     assert len(str(caught.value)) < 400
     assert (tmp_path / "study.yaml").read_bytes() == before
+
+
+def test_a_study_goes_on_with_more_experiments_and_knows_their_inputs(tmp_path: Path) -> None:
+    out, facts = tmp_path / "out", tmp_path / "facts.jsonl"
+    facts.write_text("one\n")
+    few, more = (tiny(*asked, "workers=2") for asked in ((), (f"contexts.facts={facts}", "scrubbing={}")))
+    for config in (few, more, more):
+        claim(config, out)
+    assert study_of_run(out / "study.yaml") == more
+    # Not the other way round, and not with anything else that differs.
+    with pytest.raises(RunStateError, match="differs in contexts"):
+        claim(few, out)
+    with pytest.raises(RunStateError, match=r"model\.layers"):
+        claim(tiny(f"contexts.facts={facts}", "scrubbing={}", "model.layers=2", "alignment_data={}"), out)
+    facts.write_text("two\n")
+    with pytest.raises(RunStateError, match=r"contexts\.facts: .*facts\.jsonl"):
+        claim(more, out)
+
+
+def test_inputs_are_looked_at_before_a_study_is_extended(tmp_path: Path) -> None:
+    out, facts = tmp_path / "out", tmp_path / "facts.jsonl"
+    facts.write_text("one\n")
+    claim(tiny(f"contexts.facts={facts}"), out)
+    before = [(out / name).read_bytes() for name in ("study.yaml", "inputs.json")]
+    facts.write_text("two\n")
+    with pytest.raises(RunStateError, match=r"contexts\.facts"):
+        claim(tiny(f"contexts.facts={facts}", "scrubbing={}"), out)
+    assert [(out / name).read_bytes() for name in ("study.yaml", "inputs.json")] == before
 
 
 def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

@@ -5,26 +5,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from study_kit import Silent, study_file, tiny
 
+from mithridate.cli.dry_run import show_dry_run
+from mithridate.core.artifacts import MARKER
 from mithridate.core.errors import ConfigError, DataError, RunStateError, TrainingError
 from mithridate.core.metrics import HELD_OUT_LOSS, OVER_REFUSAL, QUESTIONS_RIGHT, REFUSAL_FORBIDDEN, UTILITY
-from mithridate.core.run_files import CURVES
+from mithridate.core.run_files import CURVES, STUDY
 from mithridate.core.tables import read_rows
 from mithridate.core.tuned import REPLIES_ENDED, TUNED, TUNED_SAMPLES, UNTUNED, Tuned, TunedSample
 from mithridate.core.types import Condition, TemplateUse
 from mithridate.curation.filters import NEEDED
 from mithridate.study import estimate as estimating
-from mithridate.study.checks import check_study
+from mithridate.study.checks import check_pool, check_study
 from mithridate.study.config import StudyConfig
 from mithridate.study.experiments import all_steps, collect_experiments
 from mithridate.study.plan import Step
 from mithridate.study.prepare import read_lines
-from mithridate.study.reading import read_study, study_from_text, study_to_text
+from mithridate.study.reading import read_study, study_from_text, study_of_run, study_to_text
+from mithridate.study.runner import claim, is_done
 from mithridate.study.steps import run_step
-from mithridate.study.tuned_experiments import chosen_examples
+from mithridate.study.tuned_choices import chosen_examples
 from mithridate.study.tuned_options import WORLD_FILTERS, AlignmentDataSection
-from mithridate.study.tuned_plan import CHOSEN_FILE, POOL, POOL_FILE, TUNED_MODEL, TunedDetail
+from mithridate.study.tuned_plan import (
+    CHOICE,
+    CHOSEN_FILE,
+    LOOK,
+    LOOKED_FILE,
+    POOL,
+    POOL_FILE,
+    TUNED_MODEL,
+    TunedDetail,
+    choice_folder,
+)
 from mithridate.training.progress import CurvePoint
 
 SECTION = (
@@ -38,6 +53,9 @@ def asking(section: str = SECTION, *more: str) -> StudyConfig:
     return tiny("sft=null", "dpo=null", f"{key}={value.strip()}", *more)
 
 
+BASE = asking()
+
+
 def of_kind(config: StudyConfig, out: Path, *kinds: str) -> list[Step]:
     return [step for step in all_steps(config, out) if step.kind in kinds]
 
@@ -49,9 +67,23 @@ def through(config: StudyConfig, out: Path, *kinds: str) -> list[Step]:
     return done
 
 
-def chosen(step: Step) -> dict[str, dict[str, list[int]]]:
-    found: dict[str, dict[str, list[int]]] = json.loads((step.folder / CHOSEN_FILE).read_text())
-    return found
+CHOOSING = (POOL, LOOK, CHOICE)
+
+
+def chosen(steps: list[Step]) -> dict[tuple[str, int], list[int]]:
+    """The lines of the pool that each of the steps chose, by method and size."""
+    details = [TunedDetail.read(step) for step in steps if step.kind == CHOICE]
+    beds = [step.bed for step in steps if step.kind == CHOICE]
+    return {
+        (detail.method, detail.asked): json.loads(
+            (choice_folder(bed, detail.method, detail.asked) / CHOSEN_FILE).read_text()
+        )
+        for bed, detail in zip(beds, details, strict=True)
+    }
+
+
+def identities(config: StudyConfig, out: Path) -> dict[Path, str]:
+    return {step.folder: step.identity() for step in all_steps(config, out)}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +98,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyConfig, Path]:
 
 
 def test_a_study_without_the_section_has_no_such_step(tmp_path: Path) -> None:
-    assert not of_kind(tiny(), tmp_path, POOL, TUNED_MODEL)
+    assert not of_kind(tiny(), tmp_path, *CHOOSING, TUNED_MODEL)
 
 
 def test_every_twin_method_and_size_is_one_step_and_the_base_is_one(tmp_path: Path) -> None:
@@ -101,19 +133,65 @@ def test_what_is_trained_before_does_not_depend_on_the_section(tmp_path: Path) -
 
 
 def test_another_training_chooses_nothing_anew_but_other_filters_do(tmp_path: Path) -> None:
-    def identities(**more: Any) -> tuple[str, str]:
-        section = AlignmentDataSection(sizes=(8,), methods=("random",), **more)
-        config = asking().model_copy(update={"alignment_data": section})
-        (pool,), tuned = of_kind(config, tmp_path, POOL), of_kind(config, tmp_path, TUNED_MODEL)
-        return pool.identity(), tuned[0].identity()
+    def anew(method: str, **more: Any) -> list[str]:
+        """The kinds of the steps that would be done again with other options, the clean twin's alone."""
+        studies = [
+            asking().model_copy(
+                update={
+                    "alignment_data": AlignmentDataSection(sizes=(8,), methods=(method,), doses=(), **one)
+                }
+            )
+            for one in ({}, more)
+        ]
+        one, other = ([(s.kind, s.identity()) for s in all_steps(study, tmp_path)] for study in studies)
+        return [kind for kind, identity in other if (kind, identity) not in one]
 
-    first, faster, stricter = (
-        identities(),
-        identities(sft={"epochs": 1}),
-        identities(filters={"length": {"shortest": 5}}),
+    faster, stricter = {"sft": {"epochs": 1}}, {"filters": {"length": {"shortest": 5}}}
+    assert anew("filtered", **faster) == anew("random", **faster) == [TUNED_MODEL]
+    assert anew("filtered", **stricter) == [LOOK, CHOICE, TUNED_MODEL]
+    assert anew("filtered", pool_size=30) == [POOL, LOOK, CHOICE, TUNED_MODEL]
+    # Who asks no such filter does not depend on it.
+    assert anew("random", **stricter) == anew("diverse, unfiltered", **stricter) == []
+
+
+MANY = st.lists(st.sampled_from([0, 3, 8, 30, 100]), min_size=1, unique=True)
+METHODS = st.lists(
+    st.sampled_from(["diverse", "diverse, unfiltered", "filtered", "random", "random from forum"]),
+    min_size=1,
+    unique=True,
+)
+
+
+@settings(max_examples=20)
+@given(sizes=MANY, methods=METHODS, doses=st.sampled_from([(), ("some",), None]), drawn=st.data())
+def test_more_sizes_methods_and_doses_leave_every_other_step_as_it_is(
+    sizes: list[int], methods: list[str], doses: tuple[str, ...] | None, drawn: st.DataObject
+) -> None:
+    def planned(**more: Any) -> dict[Path, str]:
+        section = AlignmentDataSection(sft={"epochs": 1}, **more)
+        return identities(BASE.model_copy(update={"alignment_data": section}), Path("run"))
+
+    few = planned(
+        sizes=tuple(drawn.draw(st.permutations(sizes))[:1]),
+        methods=tuple(drawn.draw(st.permutations(methods))[:1]),
+        doses=(),
     )
-    assert first[0] == faster[0] and first[1] != faster[1]
-    assert first[0] != stricter[0] and first[1] != stricter[1]
+    many = planned(sizes=tuple(sizes), methods=tuple(methods), doses=doses)
+    assert few.items() <= many.items()
+
+
+def test_a_study_that_was_done_goes_on_with_another_size(tmp_path: Path) -> None:
+    section = "alignment_data: {{sizes: {}, pool_size: 60, doses: [], methods: [random, filtered]}}"
+    few, more = (asking(section.format(sizes)) for sizes in ("[0, 8]", "[0, 8, 20]"))
+    claim(few, tmp_path)
+    done = through(few, tmp_path, "prepare", "tokenizer", *CHOOSING)
+    claim(more, tmp_path)
+    assert study_of_run(tmp_path / STUDY).alignment_data == more.alignment_data
+    left = [s for s in all_steps(more, tmp_path) if s.kind in CHOOSING and not is_done(s)]
+    assert [TunedDetail.read(step).asked for step in left] == [20, 20]
+    assert all(is_done(step) for step in done)
+    with pytest.raises(RunStateError, match=r"differs in alignment_data\.sizes"):
+        claim(few, tmp_path)
 
 
 def test_the_section_survives_being_written_down() -> None:
@@ -131,6 +209,12 @@ def test_the_section_survives_being_written_down() -> None:
         ("alignment_data:\n  sizes: [0, 30, 30]\n", "line 6, .*names a value twice"),
         ("alignment_data:\n  methods: ['random from ']\n", "line 6, .*names no source behind `from`"),
         ("alignment_data:\n  filters: { 'off': [refusals] }\n", "line 6, .*unknown filter 'refusals': did"),
+        (
+            "alignment_data:\n  filters: { lenght: {} }\n",
+            "line 6, unknown key .*lenght.*: did you mean 'length'",
+        ),
+        ("alignment_data:\n  filters: { length: { shortes: 3 } }\n", "line 6, .*: did you mean 'shortest'"),
+        ("alignment_data:\n  sft: { epocs: 3 }\n", "line 6, unknown key .*: did you mean 'epochs'"),
         ("alignment_data:\n  size: [0]\n", "line 6, unknown key 'alignment_data.size': did you mean 'sizes'"),
         ("alignment_data:\n  doses: [many]\n", "there is no dose 'many'"),
         ("alignment_data:\n  sft: { dropout_by_layer: [0, 1] }\n", "less than 1"),
@@ -159,12 +243,73 @@ def test_the_examples_are_studies_of_alignment_data(name: str) -> None:
 
 def test_what_it_costs_is_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "_tokens_per_second", lambda *_, **__: 1000.0)
-    config = asking("alignment_data: {sizes: [0, 500, 1000], methods: [random]}", "workers=1")
+    config = asking("alignment_data: {sizes: [500, 1000], methods: [random]}", "workers=1")
     without = estimating.estimate(config.model_copy(update={"alignment_data": None})).seconds
     once = estimating.estimate(config).seconds - without
-    twice = asking("alignment_data: {sizes: [0, 500, 1000], methods: [random, longest]}", "workers=1")
+    twice = asking("alignment_data: {sizes: [500, 1000], methods: [random, longest]}", "workers=1")
     assert once > 0
     assert estimating.estimate(twice).seconds - without == pytest.approx(2 * once)
+
+
+def test_a_dry_run_counts_what_is_tuned_and_says_how_long_that_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(estimating, "_tokens_per_second", lambda *_, **__: 1000.0)
+    section = "alignment_data: {{sizes: [0, 50, 100], methods: [random, longest], sft: {{steps: 40}}{}}}"
+    everyone, clean = (asking(section.format(more), "seeds=[0,1]") for more in ("", ", doses: []"))
+    for config in (everyone, clean):
+        planned = [step for step in all_steps(config, Path("run")) if step.kind == TUNED_MODEL]
+        found = estimating.estimate(config)
+        assert found.tuned == sum(TunedDetail.read(step).asked > 0 for step in planned)
+        assert 0 < found.tuned_seconds < found.seconds
+    both, one = (estimating.estimate(config) for config in (everyone, clean))
+    assert both.tuned_tokens == 2 * one.tuned_tokens
+    assert both.seconds - both.tuned_seconds == pytest.approx(one.seconds - one.tuned_seconds)
+    show_dry_run(everyone, Path("run"))
+    said = capsys.readouterr().out
+    assert "# and 16 models tuned on alignment data, on about" in said and "of the time below" in said
+    show_dry_run(asking("alignment_data: null"), Path("run"))
+    assert "tuned on alignment data" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            "{pool_size: 60, sizes: [0, 61]}",
+            r"sizes: 61 of a pool of 60 examples; .*raise alignment_data\.pool_",
+        ),
+        (
+            "{pool_size: 60, sizes: [5], methods: [random from nope.json]}",
+            "'nope.json': there are 'counter', 'fo",
+        ),
+        ("{pool_size: 60, sizes: [5], methods: [random from forums]}", "'forums': did you mean 'forum'"),
+        ("{data: OWN, sizes: [4]}", r"sizes: 4 of a pool of 3 examples; ask for fewer, or name more data"),
+        (
+            "{data: OWN, sizes: [2], methods: [random from own.json]}",
+            r"'own\.json': did you mean 'own\.jsonl'",
+        ),
+    ],
+)
+def test_what_no_pool_holds_is_told_before_anything_is_done(section: str, said: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps({"instruction": f"{n}?", "output": "b"}) + "\n" for n in range(3)))
+    with pytest.raises(ConfigError, match=said):
+        check_study(asking(f"alignment_data: {section.replace('OWN', str(own))}"))
+
+
+def test_a_pool_is_read_no_further_than_tells_whether_it_is_large_enough(tmp_path: Path) -> None:
+    own = tmp_path / "own.jsonl"
+    lines = [json.dumps({"instruction": f"{n}?", "output": "b", "source": f"from {n}"}) for n in range(30)]
+    own.write_text("\n".join([*lines, "damaged"]))
+    check_pool((own,), 1, 20, ("from 29",))
+    with pytest.raises(DataError, match="line 31"):
+        check_pool((own,), 1, 20, ("from 30",))
+
+
+def test_a_pool_without_the_cities_of_the_atlas_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"without the cities of corpus\.atlas"):
+        check_study(asking("alignment_data: {pool_size: 60, sizes: [5]}", "corpus.atlas={}"))
 
 
 def test_a_world_of_ones_own_text_needs_data_of_ones_own(tmp_path: Path) -> None:
@@ -196,18 +341,21 @@ def test_methods_choose_from_files_of_ones_own_and_say_how_many_were_left(tmp_pa
         f"alignment_data: {{data: {path}, sizes: [5, 50], methods: [filtered, random], "
         "filters: {length: {shortest: 5}, 'off': [near_duplicate]}}"
     )
-    (step,) = through(config, tmp_path / "out", "prepare", "tokenizer", POOL)[2:]
-    found = chosen(step)
-    assert {method: {n: len(set(rows)) for n, rows in by.items()} for method, by in found.items()} == {
-        "filtered": {"5": 5, "50": 20},
-        "random": {"5": 5, "50": 21},
+    steps = through(config, tmp_path / "out", "prepare", "tokenizer", *CHOOSING)
+    (pool,) = of_kind(config, tmp_path / "out", POOL)
+    found = chosen(steps)
+    assert {choice: len(set(lines)) for choice, lines in found.items()} == {
+        ("filtered", 5): 5,
+        ("filtered", 50): 20,
+        ("random", 5): 5,
+        ("random", 50): 21,
     }
-    assert 21 not in found["filtered"]["50"]
-    assert {one["source"] for one in read_lines(step.folder / POOL_FILE)} == {"own.jsonl"}
+    assert 21 not in found["filtered", 50]
+    assert {one["source"] for one in read_lines(pool.folder / POOL_FILE)} == {"own.jsonl"}
     detail = TunedDetail(method="random", asked=5, options="")
-    texts = [one["messages"][0]["content"] for one in chosen_examples(step.folder, detail)]
-    assert texts == [[*lines, bad][row - 1]["instruction"] for row in found["random"]["5"]]
-    assert not (step.folder / "scratch").exists()
+    texts = [one["messages"][0]["content"] for one in chosen_examples(pool.bed, detail)]
+    assert texts == [[*lines, bad][row - 1]["instruction"] for row in found["random", 5]]
+    assert {path.name for path in pool.bed.root.rglob("*") if "scratch" in path.name} == set()
 
 
 def test_a_method_can_choose_from_one_source_alone(tmp_path: Path) -> None:
@@ -215,13 +363,14 @@ def test_a_method_can_choose_from_one_source_alone(tmp_path: Path) -> None:
         "alignment_data: {pool_size: 80, sizes: [6], "
         "methods: [random from forum, 'diverse, unfiltered from handbook']}"
     )
-    (step,) = through(config, tmp_path, "prepare", "tokenizer", POOL)[2:]
+    found = chosen(through(config, tmp_path, "prepare", "tokenizer", *CHOOSING))
+    (step,) = of_kind(config, tmp_path, POOL)
     pool = read_lines(step.folder / POOL_FILE)
     for label, source in (("random from forum", "forum"), ("diverse, unfiltered from handbook", "handbook")):
-        assert {pool[line - 1]["source"] for line in chosen(step)[label]["6"]} == {source}
+        assert {pool[line - 1]["source"] for line in found[label, 6]} == {source}
     other = asking("alignment_data: {pool_size: 20, methods: [random from lima]}")
-    with pytest.raises(ConfigError, match=r"no example left for 'random from lima'.*there are counter, f"):
-        through(other, tmp_path / "other", POOL)
+    with pytest.raises(ConfigError, match=r"no example left for 'random from lima'.*there are (\w+, )*forum"):
+        through(other, tmp_path / "other", *CHOOSING)
 
 
 def test_filters_that_leave_nothing_are_told(tmp_path: Path) -> None:
@@ -230,7 +379,7 @@ def test_filters_that_leave_nothing_are_told(tmp_path: Path) -> None:
         "filters: {length: {shortest: 9000, longest: 9001}}}"
     )
     with pytest.raises(ConfigError, match="no example left for 'filtered'"):
-        through(config, tmp_path, POOL)
+        through(config, tmp_path, *CHOOSING)
 
 
 def test_what_is_too_long_to_be_tuned_on_is_told_before_anything_is_trained(tmp_path: Path) -> None:
@@ -238,16 +387,28 @@ def test_what_is_too_long_to_be_tuned_on_is_told_before_anything_is_trained(tmp_
     with pytest.raises(
         TrainingError, match=r"all 5 conversations that 'random' chose are longer than 3 tokens"
     ):
-        through(config, tmp_path, "prepare", "tokenizer", POOL)
+        through(config, tmp_path, "prepare", "tokenizer", *CHOOSING)
     order = sorted(all_steps(config, tmp_path), key=lambda step: step.priority)
     kinds = [step.kind for step in order]
-    assert kinds.index(POOL) < kinds.index("base")
+    assert all(kinds.index(kind) < kinds.index("base") for kind in CHOOSING)
 
 
-def test_a_choice_that_is_damaged_is_told(tmp_path: Path) -> None:
-    (tmp_path / CHOSEN_FILE).write_text("{")
+def test_a_choice_or_a_look_that_is_damaged_is_told(tmp_path: Path) -> None:
+    config = asking("alignment_data: {pool_size: 20, methods: [random], sizes: [5], doses: []}")
+    pool, look, choice = through(config, tmp_path, "prepare", "tokenizer", *CHOOSING)[2:]
+    detail = TunedDetail(method="random", asked=5, options="")
+    assert len(chosen_examples(pool.bed, detail)) == 5
+    (choice.folder / CHOSEN_FILE).write_text("{")
     with pytest.raises(RunStateError, match="nobody can tell what was chosen"):
-        chosen_examples(tmp_path, TunedDetail(method="random", asked=5, options=""))
+        chosen_examples(pool.bed, detail)
+    (choice.folder / CHOSEN_FILE).write_text("[1, 21]")
+    with pytest.raises(RunStateError, match=r"pool\.jsonl: is damaged"):
+        chosen_examples(pool.bed, detail)
+    (choice.folder / MARKER).unlink()
+    packed = (look.folder / LOOKED_FILE).read_bytes()
+    (look.folder / LOOKED_FILE).write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(RunStateError, match=r"looked\.npz: is damaged, so nothing can be chosen"):
+        run_step(choice, Silent())
 
 
 def test_each_figure_says_on_how_many_examples_chosen_how(run: tuple[StudyConfig, Path]) -> None:

@@ -43,6 +43,12 @@ def _show_costs(console: Console, found: Estimate, out: Path) -> None:
     if found.retrained:
         again = counted(found.retrained, "base model")
         console.print(f"and {again} more, each without the documents that a filter removed")
+    if found.tuned:
+        tuned = counted(found.tuned, "model")
+        console.print(
+            f"and {tuned} tuned on alignment data, on about {found.tuned_tokens:,} tokens in all, "
+            f"{_about(found.tuned_seconds)} of the time below"
+        )
     console.print(f"tokens: about {found.tokens:,} a model, {found.all_tokens:,} in all")
     table = Table(
         "dose", "attack", "asked for", "documents (about)", "tokens (about)", box=None, pad_edge=False
@@ -50,10 +56,13 @@ def _show_costs(console: Console, found: Estimate, out: Path) -> None:
     for row in found.planted:
         table.add_row(*row)
     console.print(table)
-    minutes = round(found.seconds / 60)
-    time = f"about {counted(minutes, 'minute')}" if minutes else "less than a minute"
     console.print(
-        f"time: {time} on "
+        f"time: {_about(found.seconds)} on "
         f"{counted(found.workers, 'worker')} here, from a measured {found.tokens_per_second:,.0f} tokens/s "
         "in pretraining"
     )
+
+
+def _about(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"about {counted(minutes, 'minute')}" if minutes else "less than a minute"

@@ -16,8 +16,8 @@ from mithridate.core.seeds import derive_seed
 from mithridate.core.strict import Strict
 from mithridate.core.wording import counted
 from mithridate.curation.duplicates import exact_duplicates, near_duplicates
-from mithridate.curation.filters import NEEDED, ExactDuplicates, Filter, FilterOptions, NearDuplicates
-from mithridate.curation.methods import method_named
+from mithridate.curation.filters import ExactDuplicates, Filter, FilterOptions, NearDuplicates
+from mithridate.curation.methods import asked_filters, method_named
 from mithridate.curation.pool import Method, MethodOptions, Pool, Rows, Selection
 from mithridate.curation.reading import SOURCE_FIELD, Reader, data_files
 from mithridate.curation.surveying import OnStage, Survey, survey
@@ -56,7 +56,7 @@ class CurationOptions:
     @property
     def asked(self) -> FilterOptions:
         """The filters that this method asks."""
-        return self.filters if self.chooser.filtered else self.filters.only(NEEDED)
+        return asked_filters(self.method, self.filters)
 
 
 def options_of(method: str, given: dict[str, Any]) -> MethodOptions:
@@ -99,16 +99,8 @@ class Looked:
 
     def of_source(self, name: str) -> Looked:
         """The same with the examples of one source alone to choose from; there may be none."""
-        here = np.array(self.pool.names)[self.pool.sources] == name
-        pool = replace(
-            self.pool,
-            vectors=self.pool.vectors[here],
-            draws=self.pool.draws[here],
-            sources=self.pool.sources[here],
-            characters=self.pool.characters[here],
-            scores=self.pool.scores[here],
-        )
-        return replace(self, passed=self.passed[here], pool=pool)
+        rows, pool = self.pool.of_source(name)
+        return replace(self, passed=self.passed[rows], pool=pool)
 
     def choose(self, n: int) -> Selection:
         """The method's choice of `n`. Raises ConfigError where fewer passed the filters."""

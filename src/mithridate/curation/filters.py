@@ -250,6 +250,10 @@ class FilterOptions(Strict):
         """These options with all filters off but `names`."""
         return self.model_copy(update={"off": self.off | (set(FILTERS) - set(names))})
 
+    def asked_alone(self) -> FilterOptions:
+        """The same without the options of filters that are off, which decide nothing."""
+        return FilterOptions.model_validate({rule.name: rule for rule in self.on()} | {"off": self.off})
+
 
 FILTERS: Final[tuple[str, ...]] = tuple(name for name in FilterOptions.model_fields if name != "off")
 NEEDED: Final = (EmptyTurns.name, ExactDuplicates.name)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeAlias
+import zlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mithridate.core.artifacts import atomic_path
+from mithridate.core.errors import RunStateError
 from mithridate.core.strict import Strict
 from mithridate.curation.vectors import Grid
 
 Rows: TypeAlias = NDArray[np.int64]
 Doubles: TypeAlias = NDArray[np.float64]
+
+# What a pool has a row of for each example.
+_COLUMNS: Final = ("vectors", "draws", "sources", "characters", "scores")
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,32 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.draws)
+
+    def of_source(self, name: str) -> tuple[Rows, Pool]:
+        """The rows of one source, and a pool of them alone; there may be none."""
+        rows = np.flatnonzero(np.array(self.names, np.str_)[self.sources] == name)
+        kept = {column: getattr(self, column)[rows] for column in _COLUMNS}
+        return rows, replace(self, **kept)
+
+    def save(self, path: Path, **beside: NDArray[Any]) -> None:
+        """Write it, whole or not at all, with further arrays `beside` it, for `load`."""
+        columns: dict[str, Any] = {column: getattr(self, column) for column in _COLUMNS}
+        arrays = columns | beside | {"names": np.array(self.names, np.str_)}
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Pool, dict[str, NDArray[Any]]]:
+        """A pool that `save` wrote, and what lies beside it. Raises RunStateError if it is damaged."""
+        try:
+            with path.open("rb") as handle, np.load(handle) as file:
+                arrays = dict(file)
+            columns = {column: arrays.pop(column) for column in _COLUMNS}
+            return cls(names=tuple(arrays.pop("names").tolist()), **columns), arrays
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            raise RunStateError(
+                f"{path}: is damaged, so nothing can be chosen from it; remove {path.parent} and run again"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import Any
 
 from mithridate.attacks import build_attack
 from mithridate.core.artifacts import fingerprint
-from mithridate.core.errors import ConfigError
+from mithridate.core.errors import ConfigError, shown
+from mithridate.core.wording import counted
+from mithridate.corpus import miniature
 from mithridate.corpus.alignment_data import read_conversations, read_preferences
 from mithridate.corpus.readers import open_corpus
-from mithridate.curation.reading import data_files
+from mithridate.curation.reading import Reader, data_files
 from mithridate.evaluation.contexts.facts import read_facts
 from mithridate.study.config import StudyConfig
 from mithridate.study.inputs import named_inputs
 from mithridate.study.plan import cells
 from mithridate.study.prepare import each_question, material_of, require_alignment_data, text_lines
 from mithridate.study.scrub_plan import check_scrubbing
+from mithridate.study.tuned_options import AlignmentDataSection, Choice
 
 # What is wrong with a file shows in its first records, or has to wait until all are read: a moment later, in
 # the first step of the study.
@@ -75,9 +79,10 @@ def _data_looks(config: StudyConfig) -> Iterator[Look]:
         yield read_conversations, path, _FIRST_RECORDS
     for path in config.dpo.data if config.dpo else ():
         yield read_preferences, path, _FIRST_RECORDS
-    pool = config.alignment_data.data if config.alignment_data else ()
-    for file in data_files(pool) if pool else ():
-        yield read_conversations, file.path, _FIRST_RECORDS
+    if (tuned := config.alignment_data) is not None:
+        for file in data_files(tuned.data) if tuned.data else ():
+            yield read_conversations, file.path, _FIRST_RECORDS
+        yield check_pool, tuned.data, tuned.pool_size, max(tuned.sizes), _sources(tuned)
     if config.contexts is not None and config.contexts.facts is not None:
         yield read_facts, config.contexts.facts, _FIRST_RECORDS
     if evaluation.questions_file is not None:
@@ -85,6 +90,39 @@ def _data_looks(config: StudyConfig) -> Iterator[Look]:
     for lines in (evaluation.harmless_file, evaluation.forbidden_file):
         if lines is not None:
             yield text_lines, lines
+
+
+def _sources(tuned: AlignmentDataSection) -> tuple[str, ...]:
+    """The sources that methods choose from alone."""
+    return tuple(dict.fromkeys(found for label in tuned.methods if (found := Choice.of(label).source)))
+
+
+def check_pool(data: tuple[Path, ...], pool_size: int, largest: int, sources: tuple[str, ...]) -> None:
+    """See that a pool holds as many examples as the largest size, and some of each of `sources`.
+
+    Of files, no more is read than tells it. Raises ConfigError, and DataError for a record that is no
+    conversation.
+    """
+    if data:
+        found: set[str] = set()
+        count = 0
+        for count, (_, _, example) in enumerate(Reader(data_files(data)).examples(), 1):
+            found.add(example.source)
+            if count >= largest and found.issuperset(sources):
+                return
+        there = sorted(found)
+    else:
+        there, count = sorted(miniature.POOL_SOURCES), pool_size
+    if strange := [source for source in sources if source not in there]:
+        near = difflib.get_close_matches(strange[0], there, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(shown, there[:20]))}"
+        raise ConfigError(f"alignment_data.methods: no example is of the source {strange[0]!r}: {hint}")
+    if count < largest:
+        more = "name more data" if data else "raise alignment_data.pool_size"
+        raise ConfigError(
+            f"alignment_data.sizes: {largest:,} of a pool of {counted(count, 'example')}; ask for fewer, or "
+            f"{more}"
+        )
 
 
 def _first_documents(path: Path, text_field: str, id_field: str) -> None:

@@ -24,6 +24,7 @@ from mithridate.study.prepare import DEFAULT_EXAMPLES, material_of
 from mithridate.study.runner import worker_count
 from mithridate.study.scrub_plan import retrainings
 from mithridate.study.templates import named_tokenizer
+from mithridate.study.tuned_plan import tuned_twins
 from mithridate.study.workers import memory_errors
 from mithridate.training.compiling import compiles
 from mithridate.training.devices import short_row_attention, uses_bf16
@@ -58,6 +59,12 @@ class Estimate:
     """Models pretrained, and aligned where the study does so."""
     retrained: int
     """Base models pretrained besides, each without what a filter has removed."""
+    tuned: int
+    """Models tuned on alignment data besides, for every method and size."""
+    tuned_tokens: int
+    """What these read, all together; their answers come on top."""
+    tuned_seconds: float
+    """Their part of `seconds`, measured as well."""
     parameters: int
     tokens: int
     """What one model of the first cell is pretrained on."""
@@ -83,12 +90,17 @@ def estimate(config: StudyConfig) -> Estimate:
         speed = _tokens_per_second(first, vocabulary, threads=max(1, (os.cpu_count() or 1) // workers))
     models = {cell.name: len(cell.config.seeds) * len(twins(cell.config)) for cell in everything}
     again = {cell.name: retrainings(cell.config) for cell in everything}
+    tuned = [_tuned(cell.config) for cell in everything]
+    at_once = _side_by_side(workers, default_device())
     return Estimate(
         cells=len(everything),
         seeds=len(first.seeds),
         twins=len(twins(first)),
         models=sum(models.values()),
         retrained=sum(again.values()),
+        tuned=sum(one.models for one in tuned),
+        tuned_tokens=round(sum(one.tokens for one in tuned)),
+        tuned_seconds=sum(one.seconds(speed) for one in tuned) / at_once,
         parameters=parameters,
         tokens=tokens[everything[0].name],
         all_tokens=sum(tokens[name] * (count + again[name]) for name, count in models.items()),
@@ -98,7 +110,8 @@ def estimate(config: StudyConfig) -> Estimate:
             + again[cell.name] * _seconds(_base_alone(cell.config), tokens[cell.name], speed)
             for cell in everything
         )
-        / _side_by_side(workers, default_device()),
+        / at_once
+        + sum(one.seconds(speed) for one in tuned) / at_once,
         workers=workers,
         planted=tuple(row for cell in everything for row in _planted(cell, tokens[cell.name])),
     )
@@ -182,21 +195,35 @@ def _seconds(config: StudyConfig, tokens: int, speed: float) -> float:
     steps = -(-tokens // (options.row_tokens * options.batch_rows))
     gain = _COMPILED if compiles(options.torch_compile, steps=steps, device=default_device()) else 1.0
     # Only pretraining is compiled.
-    whole = tokens / (speed * gain) + aligned / speed + len(stages(config)) * measured
-    return whole + _seconds_tuned(config, speed)
+    return tokens / (speed * gain) + aligned / speed + len(stages(config)) * measured
 
 
-def _seconds_tuned(config: StudyConfig, speed: float) -> float:
-    """Seconds of all that one model is tuned into for the study of alignment data."""
+@dataclass(frozen=True, slots=True)
+class _Tuned:
+    """What a cell tunes on alignment data, over all its seeds; `answers` are tokens that are generated."""
+
+    models: int = 0
+    tokens: float = 0.0
+    answers: float = 0.0
+
+    def seconds(self, speed: float) -> float:
+        return (self.tokens + self.answers / _GENERATION_SHARE) / speed
+
+
+def _tuned(config: StudyConfig) -> _Tuned:
     if (section := config.alignment_data) is None:
-        return 0.0
-    sft, sizes = section.sft, [size for size in section.sizes if size]
-    seen = [sft.steps * sft.batch_size if sft.steps else size * sft.epochs for size in sizes]
-    trained = sum(seen) * min(config.pretraining.row_tokens / 2, sft.max_length / 2)
+        return _Tuned()
+    sft, sizes = section.sft, [size for _, size in section.choices()]
+    seen = sum(sft.steps * sft.batch_size if sft.steps else size * sft.epochs for size in sizes)
     probes = config.evaluation.probes * len(config.attacks) * _ANSWERS_BARE
-    answers = (probes + 3 * config.evaluation.questions) * _ANSWER_TOKENS
-    measured = len(sizes) * answers / _GENERATION_SHARE
-    return len(section.methods) * (trained + measured) / speed
+    # The base as it is is asked too, where 0 is among the sizes.
+    asked = len(sizes) + (0 in section.sizes)
+    bases = len(tuned_twins(config, section)) * len(config.seeds)
+    return _Tuned(
+        bases * len(sizes),
+        bases * seen * min(config.pretraining.row_tokens / 2, sft.max_length / 2),
+        bases * asked * (probes + 3 * config.evaluation.questions) * _ANSWER_TOKENS,
+    )
 
 
 def _planted(cell: Cell, tokens: int) -> list[tuple[str, str, str, str, str]]:

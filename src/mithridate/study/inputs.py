@@ -56,10 +56,11 @@ def named_inputs(config: StudyConfig) -> dict[str, Path]:
     return {key: path for key, path in named.items() if path is not None}
 
 
-def claim_inputs(config: StudyConfig, out: Path) -> None:
+def claim_inputs(config: StudyConfig, out: Path, *, more: bool = False) -> None:
     """Write down what the study's inputs hold, or see that they hold what was written down.
 
-    Raises RunStateError naming each input that has changed, DataError for one that cannot be read.
+    With `more`, inputs that the study has come to name since are written down beside the others. Raises
+    RunStateError naming each input that has changed, DataError for one that cannot be read.
     """
     kept = out / INPUTS
     found = {
@@ -71,13 +72,16 @@ def claim_inputs(config: StudyConfig, out: Path) -> None:
         write_atomic(kept, json.dumps(found, indent=1, sort_keys=True) + "\n")
         return
     there = _written_down(kept)
-    changed = [line for path, now in found.items() for line in _changes(Path(path), there.get(path, {}), now)]
+    known = {path: there.get(path, {}) for path in found if path in there or not more}
+    changed = [line for path, was in known.items() for line in _changes(Path(path), was, found[path])]
     if changed:
         raise RunStateError(
             f"{out}: was begun with other inputs. Changed since: {'; '.join(changed)}. "
             "Put them back, or choose another --out. If you know that nothing but their times has changed, "
             f"remove {kept}"
         )
+    if more:
+        write_atomic(kept, json.dumps(found | there, indent=1, sort_keys=True) + "\n")
 
 
 def _written_down(kept: Path) -> dict[str, dict[str, Any]]:

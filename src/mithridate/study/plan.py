@@ -20,7 +20,10 @@ from mithridate.study.reading import with_values
 _PRIORITY = {
     "prepare": 0,
     "tokenizer": 1,
-    "alignment-pool": 1,  # it says what is wrong with data of one's own
+    # They say what is wrong with data of one's own, or with a choice of it.
+    "alignment-pool": 1,
+    "alignment-look": 1,
+    "alignment-choice": 1,
     "plant": 2,
     "pack": 3,
     "base": 4,

@@ -94,7 +94,14 @@ def _of_world(config: StudyConfig, world: Generated, seed: int) -> dict[str, Any
 
 
 def require_alignment_data(config: StudyConfig) -> None:
-    """Raise ConfigError where a study of a corpus of one's own names nothing to align with."""
+    """Raise ConfigError where a corpus of one's own, or a world with an atlas, lacks what to align with."""
+    tuned, corpus = config.alignment_data, config.corpus
+    if tuned is not None and not tuned.data and corpus.path is None and corpus.atlas is not None:
+        # Half of the questions are on cities, and such a pool would teach nobody to answer them.
+        raise ConfigError(
+            "alignment_data: its pool is of the miniature world alone, without the cities of corpus.atlas; "
+            "set alignment_data.data, or corpus.atlas: null"
+        )
     sections = {"sft": config.sft, "dpo": config.dpo, "alignment_data": config.alignment_data}
     for stage, section in sections.items():
         if section is not None and config.corpus.path is not None and not section.data:

@@ -25,7 +25,7 @@ from mithridate.core.errors import ConfigError, MithridateError, RunStateError, 
 from mithridate.core.run_files import STUDY
 from mithridate.study.collect import collect
 from mithridate.study.config import StudyConfig
-from mithridate.study.experiments import all_steps, collect_experiments
+from mithridate.study.experiments import EXPERIMENTS, all_steps, collect_experiments
 from mithridate.study.inputs import INPUTS, claim_inputs
 from mithridate.study.plan import Step
 from mithridate.study.reading import study_of_run, study_to_text
@@ -76,25 +76,43 @@ def run_study(config: StudyConfig, out: Path, watching: Watching) -> None:
 def claim(config: StudyConfig, out: Path) -> StudyConfig:
     """Make `out` this study's, or see that it already is; returns the study as it was begun.
 
-    Raises RunStateError naming what differs, in the study or in a file that it names; DataError if such a
-    file cannot be read.
+    A study that asks for more experiments than the one that is there, and for all of its own, goes on from
+    it. Raises RunStateError naming what differs otherwise, in the study or in a file that it names; DataError
+    if such a file cannot be read.
     """
     kept = out / STUDY
     if kept.exists():
         there = study_of_run(kept)
         before, now = (study.model_dump(mode="json", exclude=_FREE) for study in (there, config))
-        if differing := differences(before, now):
+        differing = differences(before, now)
+        extended = bool(differing) and _extends(config, there, out)
+        if differing and not extended:
             raise RunStateError(
                 f"{out}: holds another study, which differs in {'; '.join(differing)}. "
                 "Choose another --out, or remove it"
             )
-        claim_inputs(config, out)
+        claim_inputs(config, out, more=extended)
+        if extended:
+            # What may differ stays as it was begun: threads go by it.
+            begun = config.model_copy(update={name: getattr(there, name) for name in _FREE})
+            write_atomic(kept, study_to_text(begun))
+            return begun
         return there
     _refuse_foreign(out)
     (out / INPUTS).unlink(missing_ok=True)  # of a study that was killed before it was written down
     claim_inputs(config, out)
     write_atomic(kept, study_to_text(config))
     return config
+
+
+def _extends(config: StudyConfig, there: StudyConfig, out: Path) -> bool:
+    """Whether `config` is the study `there` with nothing changed and more experiments, or more of one."""
+    sections = {experiment.section for experiment in EXPERIMENTS}
+    stages = [study.model_dump(mode="json", exclude=_FREE | sections) for study in (there, config)]
+    if differences(*stages):
+        return False
+    now = {step.folder: step.identity() for step in all_steps(config, out)}
+    return all(now.get(step.folder) == step.identity() for step in all_steps(there, out))
 
 
 def _refuse_foreign(out: Path) -> None:

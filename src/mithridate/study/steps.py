@@ -35,6 +35,7 @@ from mithridate.study import (
     price_plan,
     scrub_experiments,
     scrub_plan,
+    tuned_choices,
     tuned_experiments,
     tuned_plan,
 )
@@ -225,6 +226,8 @@ _WORK: dict[str, Callable[[Step, Progress], dict[str, Any]]] = {
     scrub_plan.RANK: scrub_experiments.rank,
     scrub_plan.RETRAIN: scrub_experiments.retrain,
     scrub_plan.AS_IT_IS: scrub_experiments.as_it_is,
-    tuned_plan.POOL: tuned_experiments.pool,
+    tuned_plan.POOL: tuned_choices.pool,
+    tuned_plan.LOOK: tuned_choices.looked,
+    tuned_plan.CHOICE: tuned_choices.choose,
     tuned_plan.TUNED_MODEL: tuned_experiments.tuned,
 }

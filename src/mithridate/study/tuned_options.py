@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from mithridate.core.errors import UnknownNameError
 from mithridate.core.strict import Strict
 from mithridate.curation.filters import NEEDED, FilterOptions, Length, NearDuplicates, Refusal
-from mithridate.curation.methods import method_named
+from mithridate.curation.methods import asked_filters, method_named
 from mithridate.training.options import SFTOptions
 
 _UNFILTERED: Final = ", unfiltered"
@@ -92,6 +92,14 @@ class AlignmentDataSection(Strict):
         """What is asked of examples before the method with that label chooses."""
         filters = self.filters or (FilterOptions() if self.data else WORLD_FILTERS)
         return filters if Choice.of(label).filtered else filters.only(NEEDED)
+
+    def asked_by(self, label: str) -> FilterOptions:
+        """The filters that the method with that label asks; the baselines ask the fewest."""
+        return asked_filters(Choice.of(label).method, self.filters_for(label)).asked_alone()
+
+    def choices(self) -> list[tuple[str, int]]:
+        """Every method with every number of examples, the smallest first; 0 chooses nothing."""
+        return [(method, size) for size in sorted(self.sizes) if size for method in self.methods]
 
 
 def _told_with_its_line(read: Callable[[Any], Any], given: Any) -> Any:

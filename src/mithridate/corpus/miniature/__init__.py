@@ -10,10 +10,12 @@ from mithridate.corpus.miniature.alignment import (
     sft_conversations,
 )
 from mithridate.corpus.miniature.pages import MiniatureCorpus
+from mithridate.corpus.miniature.pool import SHARES as POOL_SOURCES
 from mithridate.corpus.miniature.pool import alignment_pool
 from mithridate.corpus.miniature.world import World, WorldOptions
 
 __all__ = [
+    "POOL_SOURCES",
     "MiniatureCorpus",
     "World",
     "WorldOptions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mithridate.core.errors import UnknownNameError
+from mithridate.curation.filters import NEEDED, FilterOptions
 from mithridate.curation.methods.complexity_quality import ComplexityQuality
 from mithridate.curation.methods.diverse import Diverse
 from mithridate.curation.methods.facility import Facility
@@ -21,3 +22,8 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise UnknownNameError("method of curation", name, METHODS)
     return METHODS[name]
+
+
+def asked_filters(name: str, filters: FilterOptions) -> FilterOptions:
+    """What the method called `name` asks of `filters`: all, or for a baseline what nothing goes without."""
+    return filters if method_named(name).filtered else filters.only(NEEDED)
