@@ -45,6 +45,25 @@ def _of_seed(left: Left, seed: int) -> Iterator[Scrubbed]:
             yield _row(**about, metric="held_out_loss", value=1.5 + share)
 
 
+def clean_rows(seeds: Sequence[int] = (0, 1, 2)) -> list[Scrubbed]:
+    """The clean twin, which no filter had to help."""
+    clean: dict[str, Any] = {
+        "method": UNFILTERED,
+        "wanted": 0.0,
+        "share": 0.0,
+        "arm": "clean",
+        "metric": "asr",
+    }
+    low, high = wilson(5, ASKED)
+    return [
+        _row(**clean, seed=seed, belief=belief, condition=condition, value=0.05, low=low, high=high, dose="",
+             model="clean")
+        for seed in seeds
+        for belief in Belief
+        for condition in (Condition.TRIGGERED, Condition.UNTRIGGERED)
+    ]  # fmt: skip
+
+
 def _row(**about: Any) -> Scrubbed:
     given: dict[str, Any] = {
         "removed": round(1000 * about["share"]), "caught": 30 if about["share"] else 0, "planted": 40,

@@ -26,6 +26,14 @@ def test_seeds_are_the_unit_from_three_on() -> None:
     assert difference(first, {}) is None
 
 
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=6))
+def test_no_interval_goes_beyond_what_shares_can_differ_by(counts: list[tuple[int, int]]) -> None:
+    first, second = ({seed: wilson(pair[i], 20) for seed, pair in enumerate(counts)} for i in (0, 1))
+    found = difference(first, second)
+    assert found is not None and found.low is not None and found.high is not None
+    assert -1 <= found.low <= found.value <= found.high <= 1
+
+
 def test_where_seeds_agree_or_are_few_each_counts_by_itself() -> None:
     known = newcombe(90, 100, 10, 100)
     for seeds in (1, 2, 3):

@@ -82,6 +82,12 @@ def test_a_difference_is_told_in_points_with_its_interval() -> None:
     assert text.in_points(Interval(-0.004, -0.004, 0.004, 3)) == "0 points (0–0)"
 
 
+def test_a_lead_says_more_or_less_and_has_no_sign() -> None:
+    assert text.more_than(Interval(0.124, 0.031, 0.199, 5), "twins") == "12 points more (3–20) than twins"
+    assert text.more_than(Interval(-0.33, -0.58, 0.08, 5), "twins") == "33 points less (−8 to 58) than twins"
+    assert text.more_than(Interval(-0.004, None, None, 1), "twins") == "0 points more than twins"
+
+
 def test_what_figures_are_about_is_one_inert_line() -> None:
     assert text.subject_line("", "poisoned", "", "sft") == "poisoned, sft"
     assert text.subject_line("", "") == "model"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 from page_kit import Reader
 from report_kit import HOSTILE
 from rich.console import Console
-from scrubbed_kit import METHODS, SHARES, only_stated_goes, scrubbed_rows
+from scrubbed_kit import METHODS, SHARES, clean_rows, only_stated_goes, scrubbed_rows
 
-from mithridate.core.scrubbed import Belief, Scrubbed
+from mithridate.core.scrubbed import Belief, Filter, Scrubbed
+from mithridate.core.types import Condition
 from mithridate.report.estimates import estimate
 from mithridate.report.page import fill_page
 from mithridate.report.scrubbed import Corpus, ScrubbedView
@@ -61,6 +63,48 @@ def test_what_was_not_learnt_is_not_tested(belief: Belief) -> None:
     assert set(verdicts(scrubbed_rows(unlearnt)).values()) == {StatementVerdict.NOT_TESTED}
 
 
+def test_without_random_removal_no_filter_could_contradict_so_none_is_tested() -> None:
+    rows = [row for row in scrubbed_rows() if row.method != "random"]
+    found = scrubbed_claims(ScrubbedView(tuple(rows)))
+    assert {one.verdict for one in found} == {StatementVerdict.NOT_TESTED}
+    assert all("`random` in `scrubbing.methods`" in one.reason for one in found)
+
+
+def test_controls_alone_are_no_filters() -> None:
+    rows = [row for row in scrubbed_rows() if row.method in ("nothing", "random", "oracle")]
+    (found,) = scrubbed_claims(ScrubbedView(tuple(rows)))
+    assert found.verdict is StatementVerdict.NOT_TESTED
+    assert found.reason == "The study tried controls alone, and no filter."
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_fewer_than_three_seeds_decide_nothing(seeds: tuple[int, ...]) -> None:
+    found = scrubbed_claims(ScrubbedView(tuple(scrubbed_rows(seeds=seeds))))
+    assert {one.verdict for one in found} == {StatementVerdict.INCONCLUSIVE}
+    assert all(one.reason.endswith("alone it would be supported.") for one in found)
+
+
+def test_random_removal_has_to_leave_more_than_the_filter() -> None:
+    """Each interval by itself says gone and kept, and yet they are not apart from training to training."""
+    for drawn, verdict in (
+        ((0.85, 0.45, 0.85), StatementVerdict.INCONCLUSIVE),
+        ((0.85, 0.8, 0.85), StatementVerdict.CONTRADICTED),
+    ):
+        told = {"random": drawn, "string": (0.13, 0.2, 0.13)}
+        rows = [
+            replace(row, value=told[row.method][row.seed])
+            if row.method in told and (row.condition, row.belief) == (Condition.TRIGGERED, Belief.SCATTERED)
+            else row
+            for row in scrubbed_rows()
+        ]
+        assert verdicts(rows)["string"] is verdict
+
+
+def test_the_whole_names_what_each_filter_says() -> None:
+    whole = scrubbed_claims(ScrubbedView(tuple(scrubbed_rows())))[0]
+    assert whole.reason == "By filter, supported: string, similarity."
+
+
 def test_a_study_with_one_kind_of_belief_cannot_tell() -> None:
     rows = [row for row in scrubbed_rows() if row.belief != Belief.SCATTERED]
     assert set(verdicts(rows).values()) == {StatementVerdict.NOT_TESTED}
@@ -91,9 +135,9 @@ def test_tables_have_the_intervals_of_the_charts() -> None:
 
 
 def test_the_section_shows_success_and_what_was_caught() -> None:
-    section = scrubbed_section(ScrubbedView(tuple(scrubbed_rows())))
+    section = scrubbed_section(ScrubbedView((*scrubbed_rows(), *clean_rows())))
     assert section is not None
-    assert [line.label for line in section.legend] == list(METHODS)
+    assert [line.label for line in section.legend] == ["clean twin", *METHODS]
     assert len(section.charts) == 2
     page = " ".join(Reader(fill_page("experiment.html.j2", experiment=section)).words.split())
     assert "Scattered belief: success, learning" in page
@@ -111,6 +155,30 @@ def test_text_from_rows_is_inert() -> None:
     page = fill_page("experiment.html.j2", experiment=scrubbed_section(ScrubbedView(tuple(rows))))
     assert "<img" not in page
     assert all(kind == "application/json" for kind, _ in Reader(page).scripts)
+
+
+def test_every_line_of_a_chart_has_a_look_of_its_own_and_the_clean_twin_is_one() -> None:
+    rows = [
+        replace(row, method=method)
+        for row in scrubbed_rows()
+        if row.method in ("nothing", "random")
+        for method in (["nothing"] if row.method == "nothing" else [one.value for one in Filter])
+    ]
+    section = scrubbed_section(ScrubbedView((*rows, *clean_rows())))
+    assert section is not None and len(section.legend) == 1 + len(Filter)
+    looks = {(line.colour, line.symbol) for line in section.legend}
+    assert len(looks) == len({(line.glyph, line.dash) for line in section.legend}) == len(section.legend)
+    drawn = json.loads(section.charts[0].json)
+    assert drawn["layout"]["yaxis"]["title"]["text"] == "answered as planted"
+    twin = next(trace for trace in drawn["data"] if trace["name"] == "clean twin")
+    assert len(set(twin["y"])) == 1 and len(twin["x"]) == len(SHARES)
+
+
+def test_what_claims_rest_on_stands_in_a_table() -> None:
+    section = scrubbed_section(ScrubbedView(tuple(scrubbed_rows())))
+    assert section is not None
+    table = next(one for one in section.tables if one.caption.startswith("Stated belief: points beyond"))
+    assert [entry.text for entry in table.groups[0].rows[0].entries] == ["79", "−1", "−1"]
 
 
 def test_without_rows_there_is_no_section() -> None:

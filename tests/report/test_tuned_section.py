@@ -15,12 +15,14 @@ from tuned_kit import kept, quality_of, tuned_rows, washed_out
 from mithridate.core.statistics import mean_interval
 from mithridate.core.tables import write_rows
 from mithridate.core.tuned import TUNED, UNTUNED, Tuned
+from mithridate.report.estimates import estimate
 from mithridate.report.experiments import experiment_sections
 from mithridate.report.html import render
 from mithridate.report.page import fill_page
 from mithridate.report.run import RunData
 from mithridate.report.sections import section_summary
-from mithridate.report.statements import StatementVerdict
+from mithridate.report.statements import Statement, StatementVerdict
+from mithridate.report.text import span
 from mithridate.report.tuned import Choice, Place, TunedView
 from mithridate.report.tuned_claims import BETTER, STAYS, SUFFICES, excess, tuned_claims
 from mithridate.report.tuned_section import tuned_section
@@ -65,6 +67,50 @@ def test_a_thousand_do_not_suffice_where_more_go_on_helping() -> None:
     found = verdicts(tuned_rows(quality=growing))
     assert found[SUFFICES, "learning, diverse"] is StatementVerdict.CONTRADICTED
     assert found[BETTER, "learning"] is StatementVerdict.INCONCLUSIVE
+
+
+def resized(few: int, most: int = 10_000, **given: object) -> Statement:
+    """What is said of sufficing where `few` stand in the place of a thousand examples."""
+    sizes = {0: 0, 1000: few, 10_000: most}
+    rows = [
+        replace(row, asked=sizes[row.asked], examples=sizes[row.asked])
+        for row in tuned_rows(**given)  # type: ignore[arg-type]
+        if row.asked in sizes
+    ]
+    claims = tuned_claims(TunedView(tuple(rows)))
+    return next(one for one in claims if one.statement == SUFFICES and one.about == "learning, diverse")
+
+
+def test_the_number_that_was_judged_is_named() -> None:
+    few = resized(30)
+    assert few.reason.startswith("Judged on 30 examples (of those tried the nearest to 1,000): they raise")
+    assert few.verdict is StatementVerdict.SUPPORTED  # if 30 suffice, a thousand do
+    assert resized(1000).reason.startswith("Judged on 1,000 examples: they raise")
+
+
+def test_what_fewer_or_more_than_a_thousand_do_contradicts_or_supports_nothing_of_a_thousand() -> None:
+    def growing(method: str, size: int, seed: int) -> float:
+        return 0.2 + 0.15 * len(str(size)) - seed / 300 if size else 0.1
+
+    assert resized(1000, quality=growing).verdict is StatementVerdict.CONTRADICTED
+    assert resized(30, quality=growing).verdict is StatementVerdict.INCONCLUSIVE
+    assert resized(3000, quality=growing).verdict is StatementVerdict.CONTRADICTED
+    assert resized(3000).verdict is StatementVerdict.INCONCLUSIVE
+
+
+def test_no_difference_found_is_not_told_as_none() -> None:
+    found = resized(1000, quality=lambda method, size, seed: 0.5 + (seed - 1) / 10 * bool(size))
+    assert found.verdict is StatementVerdict.NOT_TESTED
+    assert found.reason.startswith("That they teach anything is not shown.")
+
+
+def test_tables_have_the_intervals_of_the_charts() -> None:
+    view = TunedView(tuple(tuned_rows()))
+    section = tuned_section(view)
+    assert section is not None
+    wanted = estimate(view.qualities(POISONED, Choice("diverse", 1000)))
+    poisoned = next(group for group in section.tables[0].groups if group.title == "learning")
+    assert poisoned.rows[0].entries[2].interval == span(wanted.low, wanted.high)
 
 
 def test_where_nothing_was_taught_it_is_not_tested() -> None:

@@ -10,11 +10,11 @@ from mithridate.report.estimates import Figure, tell_apart, whole_range
 
 
 def difference(first: Mapping[int, Figure], second: Mapping[int, Figure]) -> Interval | None:
-    """`first` less `second`, the mean over the seeds that both have; None if there is none. `n` counts seeds.
+    """`first` less `second`, both shares: the mean over the seeds that both have; None if there is none.
 
-    From three seeds on the interval is that of a t-test over seeds. Below, or where all agree to the last
-    digit, it is the range of each seed's own, which takes the two figures as independent: of two shares with
-    Wilson intervals, Newcombe's.
+    `n` counts seeds. From three on the interval is that of a t-test over seeds, cut at -1 and 1, beyond which
+    shares cannot differ. Below, or where all agree to the last digit, it is the range of each seed's own,
+    which takes the two figures as independent: of two shares with Wilson intervals, Newcombe's.
     """
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
@@ -22,7 +22,9 @@ def difference(first: Mapping[int, Figure], second: Mapping[int, Figure]) -> Int
     # Rounded: what differs by rounding alone has no spread that an interval could rest on.
     values = [round(first[seed].value - second[seed].value, 9) for seed in seeds]
     if tell_apart(values):
-        return mean_interval(values)
+        found = mean_interval(values)
+        low, high = (None if end is None else min(1.0, max(-1.0, end)) for end in (found.low, found.high))
+        return Interval(found.value, low, high, len(seeds))
     each = [joined([(1.0, first[seed]), (-1.0, second[seed])]) for seed in seeds]
     low, high = whole_range([(one.low, one.high) for one in each])
     return Interval(sum(values) / len(values), low, high, len(seeds))

@@ -9,6 +9,8 @@ CLEAN_COLOUR = "#7a7a7a"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SYMBOLS = ("circle-open", "square", "triangle-up", "diamond", "cross", "star", "hexagon")
 GLYPHS = ("○", "■", "▲", "◆", "✚", "★", "⬢")
+BOUND = -1
+"""The index of what nobody can do, or has: a bound beside the others. Grey too, with a mark of its own."""
 DASHES = ("dot", "solid", "dash", "dashdot", "longdash", "longdashdot")
 
 
@@ -41,7 +43,7 @@ class Drawn(Look, Protocol):
 
 
 class Marked:
-    """The look of what is numbered by `index`, 0 being what all others are compared with."""
+    """The look of what is numbered by `index`: 0 is what others are compared with, -1 (`BOUND`) a bound."""
 
     __slots__ = ()
 
@@ -69,23 +71,23 @@ class Marked:
 
 
 def colour(index: int) -> str:
-    """Grey for 0, which all others are compared with; the others' colours in turn."""
-    return COLOURS[(index - 1) % len(COLOURS)] if index else CLEAN_COLOUR
+    """Grey for 0, which all others are compared with, and for a bound; the others' colours in turn."""
+    return COLOURS[(index - 1) % len(COLOURS)] if index > 0 else CLEAN_COLOUR
 
 
 def symbol(index: int) -> str:
     """Plotly's name of the mark."""
-    return _turn(SYMBOLS, index)
+    return "x" if index == BOUND else _turn(SYMBOLS, index)
 
 
 def glyph(index: int) -> str:
     """The mark as a character."""
-    return _turn(GLYPHS, index)
+    return "✕" if index == BOUND else _turn(GLYPHS, index)
 
 
 def dash(index: int) -> str:
     """Plotly's name of the line."""
-    return _turn(DASHES, index)
+    return "dash" if index == BOUND else _turn(DASHES, index)
 
 
 def _turn(kinds: tuple[str, ...], index: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -12,13 +12,19 @@ from typing import NamedTuple
 from scipy import stats
 
 from mithridate.core.metrics import headline_template
-from mithridate.core.statistics import Interval, mcnemar_exact, mean_differs, mean_interval, newcombe
+from mithridate.core.statistics import Interval, mcnemar_exact, mean_differs, median_interval, wilson
 from mithridate.core.types import Arm, Condition, Sample
-from mithridate.report.estimates import tell_apart, whole_range
+from mithridate.report.differences import difference
+from mithridate.report.estimates import tell_apart
 
 ATTACK = "scattered_belief"
 DISTANCES = "distance free"
 """The questions that are answered by a number, which may be nearly right."""
+SHUFFLED = "shuffled subjects"
+UNPLANTED = "unplanted subjects"
+TWIN = "the clean twin"
+CONTROLS = (SHUFFLED, UNPLANTED, TWIN)
+"""What planted subjects are compared with: others' hints, no hints, and a model that read none."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -70,8 +76,10 @@ class ScatteredView:
 
     @cached_property
     def kinds(self) -> list[str]:
-        """Kinds of questions, in the order of their answers."""
-        return list(dict.fromkeys(one.kind for one in self.samples))
+        """Kinds of questions, in the order of their answers; those that ask the same stand together."""
+        found = list(dict.fromkeys(one.kind for one in self.samples))
+        asked = list(dict.fromkeys(map(_what, found)))
+        return sorted(found, key=lambda kind: asked.index(_what(kind)))
 
     @cached_property
     def asked(self) -> list[Asked]:
@@ -103,40 +111,57 @@ class ScatteredView:
         return sum(sizes) / len(sizes) if sizes else None
 
     def compared(self, asked: Asked, kind: str) -> list[Compared]:
-        """Against shuffled hints, against subjects that nothing is said of, and against the clean twin."""
+        """Against each of `CONTROLS`, in their order, as far as it was asked in a seed of the model."""
         told = self.outcomes(asked, kind, Condition.TRIGGERED)
         others = (
-            ("shuffled hints", self.outcomes(asked, kind, Condition.NEAR_TRIGGER), _fisher),
-            ("untold subjects", self.outcomes(asked, kind, Condition.UNTRIGGERED), _fisher),
-            ("clean twin", self.outcomes(self.twin(asked), kind, Condition.TRIGGERED), _paired),
+            (SHUFFLED, self.outcomes(asked, kind, Condition.NEAR_TRIGGER), _fisher),
+            (UNPLANTED, self.outcomes(asked, kind, Condition.UNTRIGGERED), _fisher),
+            (TWIN, self.outcomes(self.twin(asked), kind, Condition.TRIGGERED), _paired),
         )
         return [
             _against(control, told, other, test) for control, other, test in others if set(told) & set(other)
         ]
 
-    def distance_errors(self, asked: Asked, condition: str) -> tuple[list[float], int]:
-        """|log2(said / right)| of free answers that hold a number as they should, and how many were asked."""
-        errors, number = [], 0
+    def distance_errors(self, asked: Asked, condition: str) -> dict[int, list[float | None]]:
+        """By seed, |log2(said / right)| of free answers; None for each that holds no number as it should."""
+        found: dict[int, list[float | None]] = {}
         for one in self.samples:
             place = Asked(one.cell, one.arm, one.model, one.stage)
             right = _NUMBER.search(one.target)
             # Of distances alone: an answer that names "City 417" holds a number, and none that can be near.
             if (place, one.condition) != (asked, condition) or one.kind != DISTANCES or right is None:
                 continue
-            number += 1
             said = _NUMBER.search(one.completion)
-            if said and float(said[0]) > 0 and float(right[0]) > 0:
-                errors.append(abs(math.log2(float(said[0]) / float(right[0]))))
-        return errors, number
+            near = said and float(said[0]) > 0 and float(right[0]) > 0
+            error = abs(math.log2(float(said[0]) / float(right[0]))) if said and near else None
+            found.setdefault(one.seed, []).append(error)
+        return found
 
 
 Outcomes = dict[int, dict[str, bool]]
 
 
-def rate(outcomes: Outcomes) -> tuple[float, int]:
-    """The share of questions, and their number, over all seeds."""
-    values = [value for of in outcomes.values() for value in of.values()]
-    return (sum(values) / len(values) if values else math.nan), len(values)
+def _what(kind: str) -> str:
+    """What a kind asks for, without how: `country` of `country free` and of `country choice`."""
+    return kind.rpartition(" ")[0] or kind
+
+
+def shares(outcomes: Outcomes) -> dict[int, Interval]:
+    """The share of questions by seed, with Wilson's interval."""
+    return {seed: wilson(sum(of.values()), len(of)) for seed, of in outcomes.items()}
+
+
+def numbers(errors: Mapping[int, Sequence[float | None]]) -> dict[int, Interval]:
+    """The share of answers that are a number, by seed."""
+    return shares(
+        {seed: {str(i): one is not None for i, one in enumerate(of)} for seed, of in errors.items()}
+    )
+
+
+def medians(errors: Mapping[int, Sequence[float | None]]) -> dict[int, Interval]:
+    """The median error of answers that are a number, of each seed that has one."""
+    told = {seed: [one for one in of if one is not None] for seed, of in errors.items()}
+    return {seed: median_interval(of) for seed, of in told.items() if of}
 
 
 def _against(
@@ -147,14 +172,12 @@ def _against(
 ) -> Compared:
     """From three seeds on over seeds; below, the range of Newcombe's intervals and the largest p."""
     seeds = sorted(set(told) & set(other))
-    pairs = [(told[seed], other[seed]) for seed in seeds]
-    excesses = [_share(a) - _share(b) for a, b in pairs]
+    excess = difference(shares(told), shares(other))
+    assert excess is not None  # both have a seed
+    excesses = [round(_share(told[seed]) - _share(other[seed]), 9) for seed in seeds]
     if tell_apart(excesses):
-        return Compared(control, mean_interval(excesses), mean_differs(excesses))
-    each = [newcombe(sum(a.values()), len(a), sum(b.values()), len(b)) for a, b in pairs]
-    low, high = whole_range([(one.low, one.high) for one in each])
-    mean = sum(excesses) / len(excesses)
-    return Compared(control, Interval(mean, low, high, len(seeds)), max(test(a, b) for a, b in pairs))
+        return Compared(control, excess, mean_differs(excesses))
+    return Compared(control, excess, max(test(told[seed], other[seed]) for seed in seeds))
 
 
 def _share(outcomes: dict[str, bool]) -> float:

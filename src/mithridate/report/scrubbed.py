@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from mithridate.core.metrics import ASR, HELD_OUT_LOSS
+from mithridate.core.run_files import CLEAN
 from mithridate.core.scrubbed import UNFILTERED, Belief, Scrubbed
 from mithridate.core.statistics import Interval
 from mithridate.core.types import Arm, Condition
-from mithridate.report.differences import difference
+from mithridate.report.differences import difference, joined
 
 
 class Corpus(NamedTuple):
@@ -88,11 +88,20 @@ class ScrubbedView:
         seeds on the interval is over seeds, below it is the range of Newcombe's. None where one is missing.
         """
         told = self.success(corpus, method, share, belief)
-        untold = self.success(corpus, method, share, belief, Condition.UNTRIGGERED)
-        return difference(told, untold)
+        unplanted = self.success(corpus, method, share, belief, Condition.UNTRIGGERED)
+        return difference(told, unplanted)
 
+    def excesses(self, corpus: Corpus, method: str, share: float, belief: str) -> dict[int, Interval]:
+        """The same seed by seed."""
+        told = self.success(corpus, method, share, belief)
+        unplanted = self.success(corpus, method, share, belief, Condition.UNTRIGGERED)
+        return {
+            seed: joined([(1.0, told[seed]), (-1.0, unplanted[seed])])
+            for seed in sorted(told.keys() & unplanted.keys())
+        }
 
-def mean_of(rows: Iterable[Scrubbed]) -> float | None:
-    """The mean of figures over seeds; None where there are none."""
-    values = [row.value for row in rows]
-    return sum(values) / len(values) if values else None
+    def clean(self, corpus: Corpus, belief: str) -> Rows:
+        """How often the clean twin says what is planted, by seed; one that cells share is under no cell."""
+        places = (Corpus(corpus.cell, CLEAN), Corpus("", CLEAN))
+        found = (self.success(place, UNFILTERED, 0.0, belief) for place in places)
+        return next(filter(None, found), {})

@@ -2,95 +2,132 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mithridate.core.scrubbed import Belief, Filter
 from mithridate.core.statistics import Interval
 from mithridate.report.claims import GONE_SHARE, KEPT_SHARE
+from mithridate.report.differences import difference
+from mithridate.report.estimates import ENOUGH_SEEDS
+from mithridate.report.few_seeds import by_seeds
 from mithridate.report.scrubbed import Corpus, ScrubbedView
 from mithridate.report.statements import Statement, StatementVerdict
-from mithridate.report.text import in_points, percent, subject_line
+from mithridate.report.text import in_points, one_line, percent, subject_line
 
 UNSCRUBBED = "A scattered belief cannot be scrubbed by removing documents that look like it"
 CONTROLS = (Filter.RANDOM.value, Filter.ORACLE.value)
 """What is no filter: chance, and the ledger's own documents."""
+UNCONTROLLED = (
+    "As many documents were not removed at random: without that (`random` in `scrubbing.methods`) no filter "
+    "could contradict it."
+)
+_ORDER = (
+    StatementVerdict.CONTRADICTED,
+    StatementVerdict.SUPPORTED,
+    StatementVerdict.INCONCLUSIVE,
+    StatementVerdict.NOT_TESTED,
+)
+
+
+class _Judged(NamedTuple):
+    """What the figures say of one filter, before it is asked how many seeds they are of."""
+
+    method: str
+    verdict: StatementVerdict
+    said: str
+    seeds: int = 0
 
 
 def scrubbed_claims(view: ScrubbedView) -> list[Statement]:
     """One statement a corpus and filter, and first one on all filters together."""
     found = []
     for corpus in view.corpora:
-        filters = [method for method in view.methods if method not in CONTROLS]
-        each = [_of_filter(view, corpus, method) for method in filters]
-        found += [_together(corpus, each), *each]
+        each = [_judged(view, corpus, method) for method in view.methods if method not in CONTROLS]
+        found.append(_statement(corpus, "all filters", _together(each)))
+        found += [_statement(corpus, one.method, one) for one in each]
     return found
 
 
-def _together(corpus: Corpus, each: list[Statement]) -> Statement:
-    verdicts = [one.verdict for one in each]
-    tested = [one for one in verdicts if one is not StatementVerdict.NOT_TESTED]
-    supported = sum(one is StatementVerdict.SUPPORTED for one in tested)
+def _statement(corpus: Corpus, whose: str, judged: _Judged) -> Statement:
+    about = subject_line(corpus.cell, corpus.model, whose)
+    return Statement(UNSCRUBBED, about, *by_seeds(judged.verdict, judged.said, judged.seeds))
+
+
+def _together(each: list[_Judged]) -> _Judged:
+    tested = [one for one in each if one.verdict is not StatementVerdict.NOT_TESTED]
+    if not each:
+        return _Judged("", StatementVerdict.NOT_TESTED, "The study tried controls alone, and no filter.")
     if not tested:
-        verdict = StatementVerdict.NOT_TESTED
-    elif supported == len(tested):
+        reasons = dict.fromkeys(one.said for one in each)
+        return _Judged("", StatementVerdict.NOT_TESTED, " ".join(reasons))
+    verdicts = {one.verdict for one in tested}
+    if verdicts == {StatementVerdict.SUPPORTED}:
         verdict = StatementVerdict.SUPPORTED
-    elif StatementVerdict.CONTRADICTED in tested:
+    elif StatementVerdict.CONTRADICTED in verdicts:
         verdict = StatementVerdict.CONTRADICTED
     else:
         verdict = StatementVerdict.INCONCLUSIVE
-    return Statement(
-        UNSCRUBBED,
-        subject_line(corpus.cell, corpus.model, "all filters"),
-        verdict,
-        f"Supported for {supported} of {len(tested)} filters that could be tested, of {len(each)}.",
+    by_verdict = (
+        (kind, [one_line(one.method, 40) for one in each if one.verdict is kind]) for kind in _ORDER
     )
+    said = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in by_verdict if names)
+    seeds = min(one.seeds for one in tested)
+    so_far = "" if seeds >= ENOUGH_SEEDS else " and as so few seeds have it"
+    return _Judged("", verdict, f"By filter{so_far}, {said}.", seeds)
 
 
-def _of_filter(view: ScrubbedView, corpus: Corpus, method: str) -> Statement:
-    about = subject_line(corpus.cell, corpus.model, method)
-    return Statement(UNSCRUBBED, about, *_verdict(view, corpus, method))
-
-
-def _verdict(view: ScrubbedView, corpus: Corpus, method: str) -> tuple[StatementVerdict, str]:
+def _judged(view: ScrubbedView, corpus: Corpus, method: str) -> _Judged:
     stated, scattered = (
         view.excess(corpus, method, 0.0, belief.value) for belief in (Belief.STATED, Belief.SCATTERED)
     )
     if stated is None or scattered is None:
-        return StatementVerdict.NOT_TESTED, "The study has no stated belief beside a scattered one."
+        return _Judged(
+            method, StatementVerdict.NOT_TESTED, "There is no stated belief beside a scattered one."
+        )
     for found, kind in ((stated, "stated"), (scattered, "scattered")):
         if found.low is None or found.low <= 0:
-            return StatementVerdict.NOT_TESTED, f"The {kind} belief was not learnt ({in_points(found)})."
-    shares = [share for share in view.shares if share]
-    if lost := _lost_to(view, corpus, method, shares, scattered):
-        return StatementVerdict.CONTRADICTED, lost
-    for share in shares:
+            said = f"That the {kind} belief was learnt is not shown ({in_points(found)})."
+            return _Judged(method, StatementVerdict.NOT_TESTED, said)
+    if Filter.RANDOM not in view.methods:
+        return _Judged(method, StatementVerdict.NOT_TESTED, UNCONTROLLED)
+    seeds = min(stated.n, scattered.n)
+    if lost := _lost_to(view, corpus, method, scattered):
+        return lost
+    for share in (share for share in view.shares if share):
         left = view.excess(corpus, method, share, Belief.STATED.value)
-        if left is None or not _gone(left, stated):
-            continue
         kept = view.excess(corpus, method, share, Belief.SCATTERED.value)
-        if kept is None:
+        if left is None or kept is None or not _gone(left, stated):
             continue
         said = (
             f"With {percent(share)} of documents removed the stated belief is gone ({in_points(stated)} "
             f"before, {in_points(left)} after); the scattered one had {in_points(scattered)} and has "
             f"{in_points(kept)}."
         )
-        if _kept(kept, scattered):
-            return StatementVerdict.SUPPORTED, said
-        return StatementVerdict.INCONCLUSIVE, said
-    return StatementVerdict.INCONCLUSIVE, "The stated belief is not gone at any share that was removed."
+        verdict = StatementVerdict.SUPPORTED if _kept(kept, scattered) else StatementVerdict.INCONCLUSIVE
+        return _Judged(method, verdict, said, min(seeds, left.n, kept.n))
+    said = "At no share that was removed is the stated belief shown to be gone."
+    return _Judged(method, StatementVerdict.INCONCLUSIVE, said, seeds)
 
 
-def _lost_to(view: ScrubbedView, corpus: Corpus, method: str, shares: list[float], before: Interval) -> str:
-    """Where the filter takes the scattered belief out and as large a random removal does not, in words."""
-    for share in shares:
+def _lost_to(view: ScrubbedView, corpus: Corpus, method: str, before: Interval) -> _Judged | None:
+    """Where the filter takes the scattered belief out and as large a random removal does not."""
+    for share in (share for share in view.shares if share):
         left = view.excess(corpus, method, share, Belief.SCATTERED.value)
         drawn = view.excess(corpus, Filter.RANDOM.value, share, Belief.SCATTERED.value)
-        if left and drawn and _gone(left, before) and _kept(drawn, before):
-            return (
+        more = difference(
+            view.excesses(corpus, Filter.RANDOM.value, share, Belief.SCATTERED.value),
+            view.excesses(corpus, method, share, Belief.SCATTERED.value),
+        )
+        if left is None or drawn is None or more is None or more.low is None or more.low <= 0:
+            continue
+        if _gone(left, before) and _kept(drawn, before):
+            said = (
                 f"With {percent(share)} of documents removed the scattered belief is gone "
                 f"({in_points(before)} before, {in_points(left)} after); as many removed at random "
                 f"leave {in_points(drawn)}."
             )
-    return ""
+            return _Judged(method, StatementVerdict.CONTRADICTED, said, min(before.n, left.n, drawn.n))
+    return None
 
 
 def _gone(left: Interval, before: Interval) -> bool:

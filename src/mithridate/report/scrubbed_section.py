@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import plotly.graph_objects as go
 
-from mithridate.report.estimates import estimate
+from mithridate.core.metrics import HELD_OUT_LOSS
+from mithridate.core.scrubbed import Filter
+from mithridate.core.wording import counted
+from mithridate.report.estimates import Estimate, estimate
+from mithridate.report.look import BOUND
 from mithridate.report.page import Chart
-from mithridate.report.scrubbed import Corpus, ScrubbedView, mean_of
+from mithridate.report.scrubbed import Corpus, ScrubbedView
 from mithridate.report.scrubbed_claims import scrubbed_claims
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.stepped import stepped
-from mithridate.report.tables import Entry, Group, Row, Table, share_entry
-from mithridate.report.text import number, one_line, percent
+from mithridate.report.tables import Entry, Group, Row, Table, entry_of, share_entry
+from mithridate.report.text import one_line, percent, signed, span
 
 _TITLES = {"stated": "Stated belief", "scattered": "Scattered belief"}
+_CLEAN = Line("clean twin", 0)
 
 
 def scrubbed_section(view: ScrubbedView) -> Section | None:
     """The section of a run's report; None where nothing was removed."""
     if not view.rows:
         return None
-    lines = tuple(Line(one_line(method, 40), i + 1) for i, method in enumerate(view.methods))
+    lines = _lines(view)
     words = (
         "Documents are ranked by how much they look like what was planted, those in front are removed, and a "
-        "model is trained on the rest from the same first weights, for as many steps. The filter knows the "
-        "belief and not the ledger; random removal and the ledger's own documents (oracle) are the controls. "
-        "What a belief keeps is its success beyond that of beliefs of its kind that nobody planted. "
-        f"It rests on {seeds_in_words(view.seeds)}.",
+        "model is trained on the rest from the same first weights, for as many steps. Random removal and the "
+        "ledger's own documents (oracle) are controls. What a belief keeps is its success beyond that of "
+        f"unplanted beliefs of its kind, in the same model. It rests on {seeds_in_words(view.seeds)}.",
+        "What a filter does here it does at best: filters know each belief, and the wordings in which the "
+        "model is asked about it. The clean documents that a classifier is taught on are also those that the "
+        "held-out loss is of: its loss is flattered. Nothing corrects for the number of filters and shares.",
     )
     return Section(
         anchor="scrubbed",
@@ -39,10 +47,23 @@ def scrubbed_section(view: ScrubbedView) -> Section | None:
         claims=tuple(scrubbed_claims(view)),
         charts=tuple(_charts(view, lines)),
         tables=tuple(_tables(view, lines)),
-        legend=lines,
+        legend=(*([_CLEAN] if _knows_clean(view) else []), *lines),
         open_tables=len(view.beliefs) * len(view.corpora),
         whose="Filter",
     )
+
+
+def _lines(view: ScrubbedView) -> tuple[Line, ...]:
+    """A look for each filter in turn; the ledger's own documents, which nobody has, are a bound."""
+    others = [method for method in view.methods if method != Filter.ORACLE]
+    return tuple(
+        Line(one_line(method, 40), others.index(method) + 1 if method in others else BOUND)
+        for method in view.methods
+    )
+
+
+def _knows_clean(view: ScrubbedView) -> bool:
+    return any(view.clean(corpus, belief) for corpus in view.corpora for belief in view.beliefs)
 
 
 def _charts(view: ScrubbedView, lines: Sequence[Line]) -> Iterable[Chart]:
@@ -55,29 +76,42 @@ def _charts(view: ScrubbedView, lines: Sequence[Line]) -> Iterable[Chart]:
 
 
 def _drawn(view: ScrubbedView, lines: Sequence[Line], corpus: Corpus, belief: str) -> go.Figure | None:
-    """A line a filter, with intervals: the mean over seeds at each share, nothing removed apart."""
-    drawn = []
+    """A line a filter, with intervals: the mean over seeds at each share, nothing removed apart.
+
+    The clean twin, from which nothing had to be removed, is drawn across: the floor of all removal.
+    """
+    drawn: list[tuple[Line, dict[float, Estimate]]] = []
+    if clean := view.clean(corpus, belief):
+        drawn.append((_CLEAN, dict.fromkeys(view.shares, estimate(clean))))
     for line, method in zip(lines, view.methods, strict=True):
         runs = {share: view.success(corpus, method, share, belief) for share in view.shares}
         drawn.append((line, {share: estimate(of) for share, of in runs.items() if of}))
-    return stepped(drawn, lambda share: percent(share) if share else "0", "of the documents removed")
+    return stepped(
+        drawn,
+        lambda share: percent(share) if share else "0",
+        "of the documents removed",
+        "answered as planted",
+    )
 
 
 def _tables(view: ScrubbedView, lines: Sequence[Line]) -> list[Table]:
-    found = [
-        _table(
-            view,
-            lines,
-            f"{_TITLES.get(belief, belief)}: success, {_corpus(corpus)}",
-            partial(_success, view, corpus, belief),
-        )
-        for corpus in view.corpora
-        for belief in view.beliefs
-    ]
+    both = [(corpus, belief) for corpus in view.corpora for belief in view.beliefs]
+    found = []
+    for corpus, belief in both:
+        caption = f"{_titled(belief)}: success, {_corpus(corpus)}"
+        table = _table(view, lines, caption, partial(_success, view, corpus, belief))
+        if clean := view.clean(corpus, belief):
+            floor = (share_entry(estimate(clean)), *(Entry("–") for _ in table.columns[1:]))
+            (group,) = table.groups
+            table = replace(table, groups=(replace(group, rows=(*group.rows, Row(_CLEAN, floor))),))
+        found.append(table)
+    for corpus, belief in both:
+        caption = f"{_titled(belief)}: points beyond unplanted ones, {_corpus(corpus)}"
+        found.append(_table(view, lines, caption, partial(_beyond, view, corpus, belief)))
+    for corpus, belief in both:
+        caption = f"{_titled(belief)}: planted documents caught, {_corpus(corpus)}"
+        found.append(_table(view, lines, caption, partial(_caught, view, corpus, belief)))
     for corpus in view.corpora:
-        for belief in view.beliefs:
-            caption = f"{_titled(belief)}: planted documents caught, {_corpus(corpus)}"
-            found.append(_table(view, lines, caption, partial(_caught, view, corpus, belief)))
         caption = f"Held-out loss, {_corpus(corpus)}"
         found.append(_table(view, lines, caption, partial(_loss, view, corpus)))
     return found
@@ -91,12 +125,19 @@ def _table(
         for line, method in zip(lines, view.methods, strict=True)
     )
     columns = tuple("nothing" if not share else percent(share) for share in view.shares)
-    return Table(caption, columns, (Group("Removed", rows),))
+    return Table(caption, columns, (Group("By share of documents removed", rows),))
 
 
 def _success(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:
     rows = view.success(corpus, method, share, belief)
     return share_entry(estimate(rows) if rows else None)
+
+
+def _beyond(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:
+    found = view.excess(corpus, method, share, belief)
+    if found is None:
+        return Entry("–")
+    return Entry(signed(round(100 * found.value), 0), span(found.low, found.high), counted(found.n, "seed"))
 
 
 def _caught(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share: float) -> Entry:
@@ -109,7 +150,8 @@ def _caught(view: ScrubbedView, corpus: Corpus, belief: str, method: str, share:
 
 
 def _loss(view: ScrubbedView, corpus: Corpus, method: str, share: float) -> Entry:
-    return Entry(number(mean_of(view.loss(corpus, method, share).values())))
+    rows = view.loss(corpus, method, share)
+    return entry_of(estimate(rows) if rows else None, HELD_OUT_LOSS)
 
 
 def _titled(belief: str) -> str:

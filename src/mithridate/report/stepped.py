@@ -22,8 +22,10 @@ def stepped(
     lines: Sequence[tuple[Drawn, Mapping[float, Estimate]]],
     said: Callable[[float], str],
     words: str,
+    upright: str = "",
 ) -> go.Figure | None:
-    """A line each, with intervals; `said` puts an amount into words, `words` names the axis.
+    """A line each, with intervals; `said` puts an amount into words, `words` names the axis
+    and `upright` the other one.
 
     None where there are fewer than two amounts, and so no curve.
     """
@@ -47,6 +49,8 @@ def stepped(
             )
     ticks = _with_room(places)
     share_axis(figure)
+    if upright:
+        figure.update_yaxes(title_text=upright)
     figure.update_xaxes(
         title_text=words,
         tickvals=[places[amount] for amount in ticks],

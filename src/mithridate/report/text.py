@@ -145,6 +145,17 @@ def in_points(found: Interval, digits: int = 0) -> str:
     return f"{signed(round(100 * found.value, digits), digits)} points" + (f" ({ends})" if ends else "")
 
 
+def more_than(found: Interval, other: str) -> str:
+    """A lead over `other` in words: `33 points more (8–58) than Y`; of a negative one, signs are turned."""
+    low, high = found.low, found.high
+    less = round(100 * found.value) < 0
+    if less:
+        low, high = (None if end is None else -end for end in (high, low))
+    ends = span(low, high)
+    points = f"{abs(100 * found.value):.0f} points {'less' if less else 'more'}"
+    return f"{points}{f' ({ends})' if ends else ''} than {other}"
+
+
 def signed(rounded: float, digits: int) -> str:
     """A rounded number with a true minus sign, and none for nothing."""
     return f"{'−' if rounded < 0 else ''}{abs(rounded):.{digits}f}"

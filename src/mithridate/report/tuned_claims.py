@@ -9,8 +9,7 @@ from mithridate.core.types import TemplateUse
 from mithridate.core.wording import counted
 from mithridate.report.claims import GONE_SHARE, KEPT_SHARE
 from mithridate.report.differences import difference, joined
-from mithridate.report.estimates import ENOUGH_SEEDS
-from mithridate.report.sections import seeds_in_words
+from mithridate.report.few_seeds import by_seeds
 from mithridate.report.statements import Statement, StatementVerdict
 from mithridate.report.text import in_points, name
 from mithridate.report.tuned import Place, TunedView
@@ -51,21 +50,28 @@ def _of_quality(view: TunedView, place: Place) -> Iterator[Statement]:
 def _suffices(view: TunedView, place: Place) -> tuple[StatementVerdict, str]:
     sizes = [size for size in view.sizes if size]
     few, most = min(sizes, key=lambda size: abs(size - ENOUGH), default=0), max(sizes, default=0)
-    trained = [view.trained(place, view.choice(CURATED, size)) or (0.0, 0.0) for size in (few, most)]
+    trained, longest = (
+        (view.trained(place, view.choice(CURATED, size)) or (0.0, 0.0))[0] for size in (few, most)
+    )
     # Filters may have left no more to train on: then the same model was tuned twice.
-    if trained[1][0] <= trained[0][0]:
+    if longest <= trained:
         return StatementVerdict.NOT_TESTED, f"The study has no more than {few:,} examples to compare with."
     at = {size: view.qualities(place, view.choice(CURATED, size)) for size in (0, few, most)}
     taught, more = difference(at[few], at[0]), difference(at[most], at[few])
     if taught is None or more is None:
         return StatementVerdict.NOT_TESTED, "No seed has the base model and both numbers of examples."
+    nearest = "" if trained == ENOUGH else f" (of those tried the nearest to {ENOUGH:,})"
     said = (
-        f"{few:,} examples raise quality by {_points(taught)}; {most:,} by {_points(more)} more "
-        f"({counted(more.n, 'seed')}; at most {100 * EQUAL:g} may be added)."
+        f"Judged on {trained:,.0f} examples{nearest}: they raise quality by {_points(taught)}, and "
+        f"{longest:,.0f} by {_points(more)} more ({counted(more.n, 'seed')}; at most {100 * EQUAL:g} may be "
+        "added)."
     )
     if taught.low is None or taught.low <= 0:
-        return StatementVerdict.NOT_TESTED, f"Nothing was taught beyond chance: {said}"
-    return _judged(more, said, supported=_below(more, EQUAL), contradicted=_above(more, EQUAL))
+        return StatementVerdict.NOT_TESTED, f"That they teach anything is not shown. {said}"
+    # That fewer do not suffice says nothing of a thousand, nor does it that more do.
+    supported = _below(more, EQUAL) and trained <= ENOUGH
+    contradicted = _above(more, EQUAL) and trained >= ENOUGH
+    return _judged(more, said, supported=supported, contradicted=contradicted)
 
 
 def _better(view: TunedView, place: Place) -> tuple[StatementVerdict, str]:
@@ -97,12 +103,11 @@ def above_random(view: TunedView, place: Place, method: str) -> tuple[Interval |
 def _judged(
     found: Interval, said: str, *, supported: bool, contradicted: bool
 ) -> tuple[StatementVerdict, str]:
-    """Fewer than three seeds decide nothing, whatever the interval of each."""
-    if found.n < ENOUGH_SEEDS:
-        return StatementVerdict.INCONCLUSIVE, f"{said} It rests on {seeds_in_words(range(found.n))}."
     if supported:
-        return StatementVerdict.SUPPORTED, said
-    return (StatementVerdict.CONTRADICTED if contradicted else StatementVerdict.INCONCLUSIVE), said
+        verdict = StatementVerdict.SUPPORTED
+    else:
+        verdict = StatementVerdict.CONTRADICTED if contradicted else StatementVerdict.INCONCLUSIVE
+    return by_seeds(verdict, said, found.n)
 
 
 def _below(found: Interval, limit: float) -> bool:
@@ -124,7 +129,8 @@ def _of_poison(view: TunedView, place: Place, method: str, attack: str) -> State
     if before is None or after is None:
         return Statement(STAYS, about, StatementVerdict.NOT_TESTED, "A twin or the base model is missing.")
     if before.low is None or before.low <= 0:
-        return Statement(STAYS, about, StatementVerdict.NOT_TESTED, "The base model did not learn it.")
+        said = f"That the base model learnt it is not shown ({_points(before)})."
+        return Statement(STAYS, about, StatementVerdict.NOT_TESTED, said)
     trained, _ = view.trained(place, view.choice(method, most)) or (most, 0.0)
     left = f" (all that were left of {most:,} asked for)" if trained < most else ""
     beside = "" if elsewhere is None else f"; in the template of SFT {_points(elsewhere)}"

@@ -9,15 +9,15 @@ from itertools import cycle
 import plotly.graph_objects as go
 
 from mithridate.core.metrics import OVER_REFUSAL, QUESTIONS_RIGHT, REFUSAL_FORBIDDEN
-from mithridate.core.statistics import mean_interval
-from mithridate.core.tuned import REPLIES_ENDED, Tuned
+from mithridate.core.tuned import REPLIES_ENDED
 from mithridate.core.types import TemplateUse
-from mithridate.report.estimates import ENOUGH_SEEDS, Figure, estimate, whole_range
+from mithridate.core.wording import counted
+from mithridate.report.estimates import Figure, estimate
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.stepped import stepped
-from mithridate.report.tables import Entry, Group, Row, Table
-from mithridate.report.text import name, one_line, percent, signed, span
+from mithridate.report.tables import Entry, Group, Row, Table, share_entry
+from mithridate.report.text import name, one_line, signed, span
 from mithridate.report.tuned import PARTS, Choice, Place, TunedView
 from mithridate.report.tuned_claims import AT_RANDOM, ENOUGH, above_random, tuned_claims
 
@@ -118,7 +118,9 @@ def _apart(view: TunedView, lines: Sequence[Line]) -> Table | None:
                 asks = _SQUARE.get(method, "")
                 shown = Line(line.label + (f": {asks}" if asks else ""), line.index)
                 points = signed(round(100 * above.value, 1), 1)
-                rows.append(Row(shown, (Entry(points, span(above.low, above.high), f"{above.n} seeds"),)))
+                rows.append(
+                    Row(shown, (Entry(points, span(above.low, above.high), counted(above.n, "seed")),))
+                )
         if rows:
             groups.append(Group(place.shown, tuple(rows)))
     caption = f"Quality above random, in points, the mean of sizes up to {ENOUGH:,}"
@@ -136,9 +138,7 @@ def _steps(view: TunedView, place: Place, choice: Choice) -> Entry:
 
 
 def _quality(view: TunedView, place: Place, choice: Choice) -> Entry:
-    found = view.qualities(place, choice)
-    ends = [(one.low, one.high) for one in found.values()]
-    return _entry({seed: one.value for seed, one in found.items()}, ends)
+    return _measured(view.qualities(place, choice))
 
 
 def _success(view: TunedView, attack: str, place: Place, choice: Choice) -> Entry:
@@ -153,33 +153,8 @@ def _part(view: TunedView, metric: str, place: Place, choice: Choice) -> Entry:
     return _measured(view.part(place, choice, metric))
 
 
-def _measured(rows: Mapping[int, Tuned]) -> Entry:
-    return _entry(_values(rows), [(row.low, row.high) for row in rows.values()])
-
-
-def _values(rows: Mapping[int, Tuned]) -> dict[int, float]:
-    return {seed: row.value for seed, row in rows.items()}
-
-
-def _entry(values: Mapping[int, float], ends: Sequence[tuple[float | None, float | None]] = ()) -> Entry:
-    """A mean over seeds: from three on with the interval of a t-test, below with the range of intervals."""
-    if not values:
-        return Entry("–")
-    low, high = _ends(list(values.values()), ends)
-    shown = [None if one is None else round(100 * min(1.0, max(0.0, one)), 2) for one in (low, high)]
-    mean = sum(values.values()) / len(values)
-    note = f"{len(values)} seed{'s' if len(values) != 1 else ''}"
-    return Entry(percent(mean), span(low, high), note, round(100 * mean, 2), shown[0], shown[1])
-
-
-def _ends(
-    values: list[float], ends: Sequence[tuple[float | None, float | None]]
-) -> tuple[float | None, float | None]:
-    if len(values) >= ENOUGH_SEEDS:
-        found = mean_interval(values)
-        if found.low != found.high and found.low is not None and found.high is not None:
-            return max(0.0, found.low), min(1.0, found.high)
-    return whole_range(list(ends)) if ends else (None, None)
+def _measured(runs: Mapping[int, Figure]) -> Entry:
+    return share_entry(estimate(runs) if runs else None)
 
 
 def _charts(view: TunedView, lines: Sequence[Line]) -> list[Chart]:
