@@ -191,6 +191,13 @@ def test_stopped_while_it_writes_it_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_checkpoint_is_not_written_to(folder: Path) -> None:
+    before = sorted((folder / "model").iterdir())
+    with pytest.raises(StorageError, match="lies within the checkpoint"):
+        examine_checkpoint(options(folder), folder / "model" / "out")
+    assert sorted((folder / "model").iterdir()) == before
+
+
 def test_a_place_that_cannot_be_written_is_told_before_the_model_is_asked(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from mithridate.core.contexts import (
     ContextSample,
     Contextual,
 )
-from mithridate.core.errors import AccessError, ConfigError, DataError, UnknownNameError
+from mithridate.core.errors import AccessError, ConfigError, DataError, StorageError, UnknownNameError
 from mithridate.core.tables import write_rows
 from mithridate.core.whole_folder import whole_folder
 from mithridate.core.wording import counted
@@ -87,6 +87,8 @@ def examine_checkpoint(
     facts = _facts(options)
     if out is None:
         return _asked(LanguageModel.load(options.model), options, methods, facts, told)
+    if out.resolve().is_relative_to(options.model.resolve()):
+        raise StorageError(f"{out}: lies within the checkpoint {options.model}; choose another --out")
     with whole_folder(out, "an examination on contexts", "asking") as making:
         # Of what is asked, not of what may lie there when all is done.
         facts_hash = _sha256(options.facts)
