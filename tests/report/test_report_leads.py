@@ -34,7 +34,8 @@ def opening(run: RunData) -> list[str]:
 def test_a_study_without_sft_opens_with_what_it_is_about(tmp_path: Path) -> None:
     run = base_alone(tmp_path)
     assert opening(run) == [
-        "A scattered belief cannot be scrubbed by removing documents that look like it: supported in all 3."
+        "A scattered belief cannot be scrubbed by removing documents that look like it: supported in all 3.",
+        "All of it rests on 1 seed; three are needed to tell a recipe from a training.",
     ]
     words = " ".join(Reader(render(run)).words.split())
     assert "survival could not be tested" not in words
@@ -60,7 +61,7 @@ def test_verdicts_that_differ_are_named_where_they_are_few(tmp_path: Path) -> No
     suffices = next(said for said in opening(run) if said.startswith("A thousand"))
     assert suffices == "A thousand examples suffice: supported in all 2."
     unlearnt = replace(run, tuned=tuple(r for r in tuned_rows() if r.dose or r.attack == "utility"))
-    assert "not tested in all 2" in opening(unlearnt)[-1]
+    assert "not tested in all 2" in opening(unlearnt)[-2]
 
 
 def test_what_stands_first_is_inert(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mithridate.core.types import Stage
-from mithridate.report.sections import Section
+from mithridate.report.estimates import ENOUGH_SEEDS
+from mithridate.report.sections import Section, seeds_in_words
 from mithridate.report.statements import Statement, StatementVerdict
 from mithridate.report.text import one_line
 from mithridate.report.view import View
@@ -22,7 +23,9 @@ def leads(view: View, sections: Sequence[Section]) -> list[str]:
     if asks_of_survival(view, sections):
         return view.headlines
     claims = [claim for section in sections for claim in section.claims]
-    return [one_line(sentence, 2000) for sentence in _sentences(claims)]
+    found = [one_line(sentence, 2000) for sentence in _sentences(claims)]
+    seeds = sorted({row.seed for row in view.run.measurements})
+    return found if len(seeds) >= ENOUGH_SEEDS else [*found, f"All of it rests on {seeds_in_words(seeds)}."]
 
 
 def asks_of_survival(view: View, sections: Sequence[Section]) -> bool:
