@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mithridate.curation.coverage import Coverage
 from mithridate.curation.records import CurationRecord, SourceRecord
-from mithridate.report.curation import MOST_SOURCES, compact, source_table
+from mithridate.report.curation import MOST_SOURCES, compact, figure, source_table
 from mithridate.report.curation_figures import covered
 from mithridate.report.curation_terminal import print_curation
 
@@ -46,6 +46,13 @@ def record_of(sources: int, each: int = 1_234_567) -> CurationRecord:
 )
 def test_counts_are_short(count: int, text: str) -> None:
     assert compact(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0"), (12.0, "12"), (1224.0, "1,224"), (0.5764, "0.576"), (float("nan"), "–")]
+)
+def test_what_is_counted_has_no_point(value: float, shown: str) -> None:
+    assert figure(value) == shown
 
 
 def test_many_sources_are_folded_and_nothing_is_lost() -> None:

@@ -51,6 +51,7 @@ def show_report(run: Path, out: Path | None = None) -> None:
 
     from mithridate.report.experiments import experiment_sections  # noqa: PLC0415
     from mithridate.report.html import write_report  # noqa: PLC0415
+    from mithridate.report.leads import leads  # noqa: PLC0415
     from mithridate.report.located import LocatedView  # noqa: PLC0415
     from mithridate.report.locating_terminal import located_summary  # noqa: PLC0415
     from mithridate.report.priced import PricedView  # noqa: PLC0415
@@ -62,11 +63,12 @@ def show_report(run: Path, out: Path | None = None) -> None:
 
     data = RunData.read(run)
     view = View(data)
+    experiments = experiment_sections(data)
     located, priced = LocatedView.of(view), PricedView.of(view)
     more = [
         *([located_summary(located, data.measurements)] if located else []),
         *([prices_summary(priced)] if priced else []),
-        *map(section_summary, experiment_sections(data)),
+        *map(section_summary, experiments),
     ]
     page = write_report(data, out)
-    print_report(view, page, more=Group(*more) if more else None)
+    print_report(view, page, more=Group(*more) if more else None, opening=leads(view, experiments))

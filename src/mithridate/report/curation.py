@@ -63,6 +63,11 @@ def compact(count: int) -> str:
     return f"{count / 1000:.0f}k" if count < 999_500 else f"{count / 1e6:.2f}M"
 
 
+def figure(value: float) -> str:
+    """A method's own figure; a whole one is a count, and has no zeros behind a point."""
+    return f"{value:,.0f}" if value.is_integer() else number(value)
+
+
 def headline(record: CurationRecord) -> str:
     """What was done, in a sentence."""
     return (
@@ -86,7 +91,7 @@ def write_curation_page(record: CurationRecord, coverage: Coverage, path: Path) 
             charts_of=[picture],
             explained=explained,
             table=source_table(record),
-            said=[(what, number(value)) for what, value in record.said.items()],
+            said=[(what, figure(value)) for what, value in record.said.items()],
             notes=_notes(record),
         ),
     )

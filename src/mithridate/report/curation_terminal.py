@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from mithridate.curation.records import CHOSEN, CurationRecord
-from mithridate.report.curation import headline, source_table
+from mithridate.report.curation import figure, headline, source_table
 from mithridate.report.folded import FoldedName
 from mithridate.report.terminal import WIDEST, plain_table, wide_console
-from mithridate.report.text import number, one_line
+from mithridate.report.text import one_line
 
 
 def print_curation(record: CurationRecord, folder: Path, console: Console | None = None) -> None:
@@ -26,6 +26,6 @@ def print_curation(record: CurationRecord, folder: Path, console: Console | None
     console.print(Text(headline(record), style="bold"))
     console.print(table, width=min(WIDEST, console.width))
     for what, value in record.said.items():
-        console.print(Text(f"{what}: {number(value)}"), soft_wrap=True)
+        console.print(Text(f"{what}: {figure(value)}"), soft_wrap=True)
     # Not wrapped and not cut: a path is there to be copied.
     console.print(Text(f"chosen: {one_line(str(folder / CHOSEN), 4096)}"), soft_wrap=True)

@@ -17,6 +17,7 @@ from mithridate.core.wording import counted
 from mithridate.report import claims, evidence, figures, tables, text
 from mithridate.report.answers import SideBySide, side_by_side
 from mithridate.report.experiments import experiment_sections
+from mithridate.report.leads import asks_of_survival, leads
 from mithridate.report.locating import LOOK, section
 from mithridate.report.page import Chart, fill_page, inert_json
 from mithridate.report.pricing import priced_section
@@ -72,6 +73,7 @@ def write_report(run: RunData, path: Path | None = None) -> Path:
 def render(run: RunData) -> str:
     """The report of `run` as HTML."""
     view = View(run)
+    experiments = experiment_sections(run)
     return fill_page(
         "template.html.j2",
         "report.css",
@@ -85,7 +87,9 @@ def render(run: RunData) -> str:
         located=section(view),
         look=LOOK,
         priced=priced_section(view),
-        experiments=experiment_sections(run),
+        leads=leads(view, experiments),
+        of_survival=asks_of_survival(view, experiments),
+        experiments=experiments,
         planted=planted_rows(run),
         notes=_notes(run),
         stage_marks=[

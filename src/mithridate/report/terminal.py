@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from mithridate.core.cures import Verdict
 from mithridate.report import tables
-from mithridate.report.claims import Claim
+from mithridate.report.claims import Claim, Finding
 from mithridate.report.text import name, one_line, p_value, percent, span
 from mithridate.report.view import View
 
@@ -30,27 +31,32 @@ _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yell
 
 
 def print_report(
-    view: View, path: Path, console: Console | None = None, more: RenderableType | None = None
+    view: View,
+    path: Path,
+    console: Console | None = None,
+    more: RenderableType | None = None,
+    opening: Sequence[str] | None = None,
 ) -> None:
-    """Print the matrix, the claims, what `more` there is, and where the page lies."""
+    """Print the `opening` (by default what survives), the matrix, the claims, `more`, and the page's path."""
     console = console or Console()
-    for part in (summary(view), more):
+    for part in (summary(view, view.headlines if opening is None else opening), more):
         if part is not None:
             console.print(part, width=min(WIDEST, console.width))
     # Not wrapped and not cut: a path is there to be copied.
     console.print(Text(f"report: {one_line(str(path), 4096)}"), soft_wrap=True)
 
 
-def summary(view: View) -> RenderableType:
+def summary(view: View, opening: Sequence[str]) -> RenderableType:
     """Everything but the path. Text from data is never read as markup, and made visible."""
     parts: list[RenderableType] = [Text(one_line(view.run.title), style="bold"), Text()]
-    for sentence in view.headlines:
+    for sentence in opening:
         parts.append(Text(sentence))
     for cell in view.cells:
         heading = f"Triggered success{f', cell {one_line(cell)}' if cell else ''} (95% interval)"
         parts += [Text(), Text(heading, style="bold"), _matrix(tables.matrix(view, cell))]
         found = [claim for claim in view.claims if claim.cell == cell]
-        if found:
+        # Of a study that trains no further, the table would say nothing in as many lines as it has attacks.
+        if any(claim.finding is not Finding.NOT_TESTED for claim in found) or opening == view.headlines:
             parts += [Text(), Text("Does it survive SFT and DPO?", style="bold"), _claims(found)]
     return Group(*parts)
 
