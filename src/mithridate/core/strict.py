@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterable
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -9,3 +15,46 @@ class Strict(BaseModel):
     """A frozen model that takes the fields it names and no others, and finite numbers alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_QUOTED: Final = re.compile(r"'([^']*)'")
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Which of the `known` names was meant by `name`, in words; all of them where none is near."""
+    there = sorted(known)
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(there)}"
+
+
+def value_meant(entry: Any) -> str:
+    """Which of a few values was meant, as the end of a sentence on pydantic's error `entry`; or nothing."""
+    if entry["type"] not in ("enum", "literal_error") or not isinstance(entry.get("input"), str):
+        return ""
+    expected = _QUOTED.findall(entry.get("ctx", {}).get("expected", ""))
+    near = difflib.get_close_matches(entry["input"], expected, n=1, cutoff=0.5)
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
+def fields_at(kind: Any, place: Iterable[str]) -> list[str]:
+    """Names of the fields that the section at `place` below the model `kind` has."""
+    for part in place:
+        kind = _plain(kind)
+        if _is_model(kind):
+            kind = kind.model_fields[part].annotation if part in kind.model_fields else None
+        else:
+            # A dictionary of sections: whatever the name, its values are of one kind.
+            kind = get_args(kind)[1] if get_origin(kind) is dict else None
+    kind = _plain(kind)
+    return list(kind.model_fields) if _is_model(kind) else []
+
+
+def _plain(kind: Any) -> Any:
+    """The section in `Section | None`."""
+    if get_origin(kind) in (Union, UnionType):
+        return next((one for one in get_args(kind) if _is_model(one)), None)
+    return kind
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
