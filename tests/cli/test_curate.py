@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said_before_anything_is_read(data: Path, tmp_path: Pat
         (("--filter", "length=3"), ConfigError, "length.option=value, or length=off"),
         (("--filter", "lenth.shortest=3"), ConfigError, "lenth"),
         (("--filter", "off.length=3"), ConfigError, "filters: off"),
-        (("--option", "k=3"), ConfigError, "method diverse: k"),
+        (("--option", "k=3"), ConfigError, "method diverse: unknown key 'k'"),
     ):
         with pytest.raises(kind, match=words):
             invoke(tmp_path / "none", *arguments, "--out", out)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from mithridate.core.strict import Strict, fields_at, meant, value_meant
 
@@ -14,7 +14,7 @@ class Inner(Strict):
 
 class Outer(Strict):
     inner: Inner | None = None
-    by_name: dict[str, Inner] = {}
+    by_name: dict[str, Inner] = Field({})
     form: Literal["circle", "square"] = "circle"
 
 
@@ -23,7 +23,6 @@ class Outer(Strict):
     [
         ("epocs", "did you mean 'epochs'?"),
         ("zzz", "known are epochs, steps"),
-        ("", "known are epochs, steps"),
     ],
 )
 def test_a_name_that_is_near_is_offered_else_all(name: str, said: str) -> None:

@@ -215,7 +215,7 @@ def test_preferences_are_told_from_conversations(tmp_path: Path) -> None:
 
 
 def test_options_that_nothing_knows_are_told_with_what_was_meant() -> None:
-    with pytest.raises(ConfigError, match="filters: unknown key 'length.shortst': did you mean 'shortest'"):
+    with pytest.raises(ConfigError, match=r"filters: unknown key 'length\.shortst': did you mean 'shortest'"):
         filters_of({"length": {"shortst": 9}})
     with pytest.raises(ConfigError, match="method diverse: unknown key 'temprature': did you mean 'temp"):
         options_of("diverse", {"temprature": 2})
