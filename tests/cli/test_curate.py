@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from curation_kit import records, write_lines
@@ -9,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from mithridate.cli import app
 from mithridate.core.errors import ConfigError, StorageError, UnknownNameError
+from mithridate.curation import surveying
 
 FILES = ["chosen.jsonl", "coverage.html", "curation.json", "decisions.parquet"]
 
@@ -64,7 +68,7 @@ def test_what_is_wrong_is_said_before_anything_is_read(data: Path, tmp_path: Pat
         (("--filter", "length=3"), ConfigError, "length.option=value, or length=off"),
         (("--filter", "lenth.shortest=3"), ConfigError, "lenth"),
         (("--filter", "off.length=3"), ConfigError, "filters: off"),
-        (("--option", "k=3"), ConfigError, "method diverse: k"),
+        (("--option", "k=3"), ConfigError, "method diverse: unknown key 'k'"),
     ):
         with pytest.raises(kind, match=words):
             invoke(tmp_path / "none", *arguments, "--out", out)
@@ -73,3 +77,29 @@ def test_what_is_wrong_is_said_before_anything_is_read(data: Path, tmp_path: Pat
     with pytest.raises(StorageError, match="holds other things"):
         invoke(tmp_path / "none", "--out", out)
     assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_a_curation_can_lie_beside_its_own_data_and_be_made_again(data: Path, tmp_path: Path) -> None:
+    told = []
+    for name in ("x", "y"):
+        invoke(data.parent, "--n", "6", "--out", tmp_path / name)
+        told.append(json.loads((tmp_path / name / "curation.json").read_text())["files"])
+    assert told[0] == told[1] and [file["name"] for file in told[0]] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_curation_that_is_stopped_leaves_nothing(
+    number: signal.Signals, code: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def stopped(*_: Any) -> None:
+        made.extend(path.name for path in tmp_path.glob(".*"))
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(surveying, "on_grid", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    done = invoke(data, "--n", "6", "--out", tmp_path / "out")
+    assert (done.exit_code, made) == (code, [".out.curating"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+    assert signal.getsignal(signal.SIGTERM) == before

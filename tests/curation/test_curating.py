@@ -10,7 +10,7 @@ from curation_kit import chosen_requests, curated, record, records, write_lines
 from mithridate.core.errors import ConfigError, DataError, StorageError
 from mithridate.curation import surveying
 from mithridate.curation.coverage import CELLS, coverage, nearness
-from mithridate.curation.curating import CurationOptions, look, options_of
+from mithridate.curation.curating import CurationOptions, filters_of, look, options_of
 from mithridate.curation.filters import FilterOptions
 from mithridate.curation.methods import METHODS
 from mithridate.curation.reading import Reader, data_files
@@ -181,6 +181,44 @@ def test_one_source_alone_can_be_chosen_from(tmp_path: Path) -> None:
     assert [looked.found.source_names[looked.found.sources[row]] for row in chosen] == ["b"] * 4
     with pytest.raises(ConfigError, match="8 examples asked for, and 7 left"):
         looked.of_source("a").choose(8)
+
+
+def test_curations_below_a_folder_are_not_read_and_what_one_chose_is_if_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    data = write_lines(tmp_path / "data" / "a.jsonl", records(6))
+    for folder in (tmp_path / "data" / "curated", tmp_path / "data" / ".b.curating" / "new"):
+        folder.mkdir(parents=True)
+        write_lines(folder / "chosen.jsonl", records(2))
+        for name in ("curation.json", "decisions.parquet"):
+            (folder / name).write_text("{}")
+    assert [file.path for file in data_files([tmp_path / "data"])] == [data]
+    named = data_files([tmp_path / "data" / "curated"])
+    assert [file.name for file in named] == ["chosen.jsonl"]
+
+
+def test_a_field_of_sources_that_nothing_has_is_told_with_those_there_are(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "a.jsonl", records(4, sources=("a", "b")))
+    (tmp_path / "s").mkdir()
+    for name, said in (("sorce", "did you mean 'source'"), ("nope", "known are .*source")):
+        with pytest.raises(ConfigError, match=f"--source-field '{name}': no example has this field; {said}"):
+            look([data], CurationOptions(1, source_field=name), HashingEncoder(32), tmp_path / "s")
+    some = write_lines(tmp_path / "b.jsonl", [*records(4), records(1)[0] | {"nope": "here"}])
+    looked = look([some], CurationOptions(1, source_field="nope"), HashingEncoder(32), tmp_path / "s")
+    assert "here" in looked.found.source_names
+
+
+def test_preferences_are_told_from_conversations(tmp_path: Path) -> None:
+    pair = {"prompt": "a?", "chosen": "yes", "rejected": "no"}
+    data = write_lines(tmp_path / "a.jsonl", [*records(1), pair])
+    with pytest.raises(DataError, match=r"line 2, field 'chosen'.*holds a preference, chosen over rejected"):
+        list(Reader(data_files([data])).examples())
+
+
+def test_options_that_nothing_knows_are_told_with_what_was_meant() -> None:
+    with pytest.raises(ConfigError, match=r"filters: unknown key 'length\.shortst': did you mean 'shortest'"):
+        filters_of({"length": {"shortst": 9}})
+    with pytest.raises(ConfigError, match="method diverse: unknown key 'temprature': did you mean 'temp"):
+        options_of("diverse", {"temprature": 2})
 
 
 def test_options_of_filters_are_written_down_in_one_order() -> None:

@@ -281,7 +281,7 @@ def test_a_dry_run_counts_what_is_tuned_and_says_how_long_that_takes(
         ),
         (
             "{pool_size: 60, sizes: [5], methods: [random from nope.json]}",
-            "'nope.json': there are 'counter', 'fo",
+            "'nope.json': known are counter, forum, hand",
         ),
         ("{pool_size: 60, sizes: [5], methods: [random from forums]}", "'forums': did you mean 'forum'"),
         ("{data: OWN, sizes: [4]}", r"sizes: 4 of a pool of 3 examples; ask for fewer, or name more data"),

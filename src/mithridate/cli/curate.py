@@ -109,7 +109,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
     )
     opened = open_encoder(encoder)
     with (
-        told_when_stopped("stopped; nothing was written"),
+        told_when_stopped("stopped; nothing was written", terminated=True),
         whole_folder(out, "a curation", "curating") as making,
         stages_progress() as on_stage,
     ):

@@ -132,7 +132,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
 
         mithridate heal suspect/ --probes my_study.yaml --control trusted/ --texts clean.jsonl --out healed/
     """
-    with errors_exit(ERROR), told_when_stopped("stopped; nothing was written"):
+    with errors_exit(ERROR), told_when_stopped("stopped; nothing was written", terminated=True):
         from mithridate.report import records  # noqa: PLC0415 - keeps --help quick
         from mithridate.study.heal import Wanted, heal  # noqa: PLC0415
         from mithridate.study.heal_case import Given  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -29,17 +30,35 @@ OnStage: TypeAlias = Callable[[str, int, int | None], None]
 
 
 INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
+TERMINATED = 143
 GOES_ON = "stopped; the same command goes on from here"
 
 
 @contextmanager
-def told_when_stopped(words: str = GOES_ON) -> Iterator[None]:
-    """Say `words` if the user interrupts what is done here, and leave with the exit code of shells for it."""
+def told_when_stopped(words: str = GOES_ON, *, terminated: bool = False) -> Iterator[None]:
+    """Say `words` if the user interrupts what is done here, and leave with the exit code of shells for it.
+
+    With `terminated`, SIGTERM is taken so too, for what would else leave unfinished files behind.
+    """
+    before = signal.signal(signal.SIGTERM, _terminate) if terminated else None
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         Console(stderr=True).print(words, soft_wrap=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(TERMINATED if isinstance(stopped, _Terminated) else INTERRUPTED) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    # Once is enough: what is being cleared away is not to be interrupted again.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Terminated
 
 
 @contextmanager

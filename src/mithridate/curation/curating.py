@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mithridate.core.errors import ConfigError
+from mithridate.core.errors import ConfigError, shown
 from mithridate.core.seeds import derive_seed
-from mithridate.core.strict import Strict
+from mithridate.core.strict import Strict, fields_at, meant, value_meant
 from mithridate.core.wording import counted
 from mithridate.curation.duplicates import exact_duplicates, near_duplicates
 from mithridate.curation.filters import ExactDuplicates, Filter, FilterOptions, NearDuplicates
@@ -73,11 +73,16 @@ def _checked(what: str, kind: type[Options], given: dict[str, Any]) -> Options:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, one['loc'])) or 'options'}: {one['msg']} (found {one['input']!r:.60})"
-            for one in error.errors()
-        ]
-        raise ConfigError(f"{what}: {'; '.join(problems)}") from error
+        problems = "; ".join(_problem(kind, one) for one in error.errors(include_url=False))
+        raise ConfigError(f"{what}: {problems}") from error
+
+
+def _problem(kind: type[Strict], entry: Any) -> str:
+    place = tuple(map(str, entry["loc"]))
+    if entry["type"] == "extra_forbidden":
+        return f"unknown key {'.'.join(place)!r}: {meant(place[-1], fields_at(kind, place[:-1]))}"
+    said = entry["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(place) or 'options'}: {said} (found {shown(entry['input'])}){value_meant(entry)}"
 
 
 @dataclass(frozen=True)
@@ -174,12 +179,13 @@ def look(
 ) -> Looked:
     """Look at every example of `data` once, and ask the filters: what several choices can be made from.
 
-    Raises DataError for what cannot be read.
+    Raises DataError for what cannot be read, ConfigError for a field of sources that nothing has.
     """
     tell = on_stage if on_stage is not None else _silent
     reader = Reader(data_files(data), options.source_field)
     asked = tuple(options.asked.on())
     found = survey(reader, list(asked), encoder, scratch, tell)
+    reader.require_sources()
     draws = _draws(found.digests, options.seed)
     tell("comparing examples", 0, None)
     filters, repeats = _without_duplicates(found, asked, draws)

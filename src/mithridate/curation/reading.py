@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from mithridate.core.errors import DataError
+from mithridate.core.errors import ConfigError, DataError, shown
 from mithridate.core.json_text import has_half_character
+from mithridate.core.strict import meant
 from mithridate.corpus.alignment_data import turns_of
 from mithridate.corpus.alignment_records import RawRecord, stream_records
 from mithridate.corpus.readers import walk
 from mithridate.curation.example import Example
+from mithridate.curation.records import CHOSEN, DECISIONS, RECORD
 
 ENDINGS: Final = tuple(kind + codec for kind in (".jsonl", ".json") for codec in ("", ".gz", ".zst"))
 SOURCE_FIELD: Final = "source"
 _LONGEST_SOURCE: Final = 200
+# Fields that an error names, or a few more.
+_MOST_KEYS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +39,17 @@ class DataFile:
 def data_files(data: Sequence[Path]) -> list[DataFile]:
     """The files of alignment data among `data` and below its folders, by their names.
 
-    Raises DataError for what is not there, is no file or not of a known form, for a name that is no text,
-    and where there is no file at all.
+    Below a folder, what is hidden is left out, and so are curations, which may have been written beside their
+    own data; of a curation that is named itself, what it chose is taken. Raises DataError for what is not
+    there, is no file or not of a known form, for a name that is no text, and where there is no file at all.
     """
     found: dict[Path, DataFile] = {}
     for path in data:
         if not path.exists():
             raise DataError("no such file or folder", path=path)
         if path.is_dir():
-            below = [folder / name for folder, _, names in walk(path) for name in names]
-            for one in below:
-                if one.name.endswith(ENDINGS) and not one.name.startswith("."):
-                    found.setdefault(one.resolve(), DataFile(one, one.relative_to(path).as_posix()))
+            for one in _below(path):
+                found.setdefault(one.resolve(), DataFile(one, one.relative_to(path).as_posix()))
         elif path.name.endswith(ENDINGS):
             found.setdefault(path.resolve(), DataFile(path, path.name))
         else:
@@ -58,6 +61,17 @@ def data_files(data: Sequence[Path]) -> list[DataFile]:
     for file in files:
         _check(file)
     return sorted(files, key=lambda file: file.name)
+
+
+def _below(root: Path) -> Iterator[Path]:
+    for folder, folders, names in walk(root):
+        if {RECORD, DECISIONS}.issubset(names):
+            folders.clear()
+            names = [CHOSEN] if folder == root else []  # noqa: PLW2901 - its record is no data
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.endswith(ENDINGS) and not name.startswith("."):
+                yield folder / name
 
 
 def _check(file: DataFile) -> None:
@@ -80,11 +94,16 @@ def _told_apart(found: Mapping[Path, DataFile]) -> list[DataFile]:
 
 @dataclass
 class Reader:
-    """Examples of files in their order; `digests` holds the SHA-256 of each file that was read to its end."""
+    """Examples of files in their order; `digests` holds the SHA-256 of each file that was read to its end.
+
+    `sourced` says whether any example had the field of the source, and `keys` which fields there were.
+    """
 
     files: Sequence[DataFile]
     source_field: str = SOURCE_FIELD
     digests: dict[int, str] = field(default_factory=dict)
+    sourced: bool = False
+    keys: set[str] = field(default_factory=set)
 
     def examples(self) -> Iterator[tuple[int, RawRecord, Example]]:
         """Each example with the number of its file. Raises DataError naming file, line and field."""
@@ -102,10 +121,35 @@ class Reader:
     def example(self, number: int, record: RawRecord) -> Example:
         """The example that a record of file `number` holds."""
         file = self.files[number]
-        return Example(turns_of(record, file.path), self._source(record.value, file, record))
+        try:
+            turns = turns_of(record, file.path)
+        except DataError as error:
+            if isinstance(record.value, dict) and {"chosen", "rejected"} <= record.value.keys():
+                raise DataError(
+                    "holds a preference, chosen over rejected, and conversations are chosen here; give it to "
+                    "the stage dpo, or keep its chosen replies alone, as prompt + completion",
+                    path=file.path,
+                    line=record.line,
+                    field="chosen",
+                ) from error
+            raise
+        return Example(turns, self._source(record.value, file, record))
+
+    def require_sources(self) -> None:
+        """Raise ConfigError where a field of the source was asked for by name and no example that was read
+        has it."""
+        if self.source_field != SOURCE_FIELD and not self.sourced:
+            raise ConfigError(
+                f"--source-field {shown(self.source_field)}: no example has this field; "
+                f"{meant(self.source_field, self.keys)}"
+            )
 
     def _source(self, value: Any, file: DataFile, record: RawRecord) -> str:
         found = value.get(self.source_field)
+        if self.source_field in value:
+            self.sourced = True
+        elif not self.sourced and len(self.keys) < _MOST_KEYS:
+            self.keys.update(map(str, value))
         if found is None or found == "":
             return file.name
         if not isinstance(found, str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from mithridate.attacks import build_attack
 from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import ConfigError, shown
+from mithridate.core.strict import meant
 from mithridate.core.wording import counted
 from mithridate.corpus import miniature
 from mithridate.corpus.alignment_data import read_conversations, read_preferences
@@ -28,6 +28,8 @@ from mithridate.study.tuned_options import AlignmentDataSection, Choice
 # the first step of the study.
 _FIRST_RECORDS = 16
 _FIRST_SHARDS = 64
+# Sources that an error names.
+_MOST_NAMED = 200
 
 Look = tuple[Any, ...]
 
@@ -114,9 +116,10 @@ def check_pool(data: tuple[Path, ...], pool_size: int, largest: int, sources: tu
     else:
         there, count = sorted(miniature.POOL_SOURCES), pool_size
     if strange := [source for source in sources if source not in there]:
-        near = difflib.get_close_matches(strange[0], there, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(shown, there[:20]))}"
-        raise ConfigError(f"alignment_data.methods: no example is of the source {strange[0]!r}: {hint}")
+        raise ConfigError(
+            f"alignment_data.methods: no example is of the source {shown(strange[0])}: "
+            f"{meant(strange[0], there[:_MOST_NAMED])}"
+        )
     if count < largest:
         more = "name more data" if data else "raise alignment_data.pool_size"
         raise ConfigError(

