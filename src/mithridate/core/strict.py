@@ -1,4 +1,4 @@
-"""What is checked on its way in: no unknown keys, no endless numbers, no changes; and, in words, what is wrong."""
+"""What is checked on its way in: no unknown keys, no endless numbers, no changes; in words what is wrong."""
 
 from __future__ import annotations
 
