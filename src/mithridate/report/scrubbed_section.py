@@ -44,12 +44,13 @@ def scrubbed_section(view: ScrubbedView) -> Section | None:
     told = (
         (_of(view, corpus).removeprefix(", "), taken_out(view, corpus, belief)) for corpus, belief in both
     )
-    words += tuple(": ".join(filter(None, one)) for one in told if one[1])
+    found = tuple(": ".join(filter(None, one)) for one in told if one[1])
     return Section(
         anchor="scrubbed",
         title="Can it be filtered out?",
         short="Filtering",
-        words=words,
+        words=(*words, *found),
+        found=found,
         claims=tuple(scrubbed_claims(view)),
         charts=tuple(_charts(view, lines)),
         tables=tuple(_tables(view, lines)),
