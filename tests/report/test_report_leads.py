@@ -10,6 +10,7 @@ from rich.console import Console
 from scrubbed_kit import scrubbed_rows
 from tuned_kit import tuned_rows
 
+from mithridate.core.scrubbed import Belief
 from mithridate.report.experiments import experiment_sections
 from mithridate.report.html import render
 from mithridate.report.leads import leads
@@ -33,7 +34,10 @@ def opening(run: RunData) -> list[str]:
 
 def test_a_study_without_sft_opens_with_what_it_is_about(tmp_path: Path) -> None:
     run = base_alone(tmp_path)
-    assert opening(run) == [
+    first, second, *rest = opening(run)
+    assert first.startswith("Of documents removed, the stated belief is shown to be gone with 3% by string")
+    assert "scattered belief is shown to be gone" in second
+    assert rest == [
         "A scattered belief cannot be scrubbed by removing documents that look like it: supported in all 3.",
         "All of it rests on 1 seed; three are needed to tell a recipe from a training.",
     ]
@@ -43,6 +47,13 @@ def test_a_study_without_sft_opens_with_what_it_is_about(tmp_path: Path) -> None
     out = io.StringIO()
     print_report(View(run), Path("report.html"), Console(file=out, width=100), opening=opening(run))
     assert "not tested" not in out.getvalue() and "supported in all 3" in out.getvalue()
+
+
+def test_with_one_kind_of_belief_it_opens_with_what_takes_that_out(tmp_path: Path) -> None:
+    stated = tuple(row for row in scrubbed_rows() if row.belief != Belief.SCATTERED)
+    found = opening(replace(base_alone(tmp_path), scrubbed=stated))
+    assert found[0].startswith("Of documents removed, the stated belief is shown to be gone")
+    assert not any("not tested" in said for said in found)
 
 
 def test_a_study_that_aligns_opens_with_what_survives(tmp_path: Path) -> None:

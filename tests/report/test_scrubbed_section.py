@@ -17,7 +17,7 @@ from mithridate.core.types import Condition
 from mithridate.report.estimates import estimate
 from mithridate.report.page import fill_page
 from mithridate.report.scrubbed import Corpus, ScrubbedView
-from mithridate.report.scrubbed_claims import scrubbed_claims
+from mithridate.report.scrubbed_claims import scrubbed_claims, taken_out
 from mithridate.report.scrubbed_section import scrubbed_section
 from mithridate.report.sections import section_summary
 from mithridate.report.statements import StatementVerdict
@@ -137,10 +137,10 @@ def test_tables_have_the_intervals_of_the_charts() -> None:
 def test_the_section_shows_success_and_what_was_caught() -> None:
     section = scrubbed_section(ScrubbedView((*scrubbed_rows(), *clean_rows())))
     assert section is not None
-    assert [line.label for line in section.legend] == ["clean twin", *METHODS]
+    assert [line.label for line in section.legend] == ["clean twin", "nothing removed", *METHODS]
     assert len(section.charts) == 2
     page = " ".join(Reader(fill_page("experiment.html.j2", experiment=section)).words.split())
-    assert "Scattered belief: success, learning" in page
+    assert "Scattered belief: success" in page and "success, learning" not in page
     assert "75%" in page  # 30 of 40 planted documents caught
     out = io.StringIO()
     Console(file=out, width=100).print(section_summary(section))
@@ -165,13 +165,37 @@ def test_every_line_of_a_chart_has_a_look_of_its_own_and_the_clean_twin_is_one()
         for method in (["nothing"] if row.method == "nothing" else [one.value for one in Filter])
     ]
     section = scrubbed_section(ScrubbedView((*rows, *clean_rows())))
-    assert section is not None and len(section.legend) == 1 + len(Filter)
+    assert section is not None and len(section.legend) == 2 + len(Filter)
     looks = {(line.colour, line.symbol) for line in section.legend}
     assert len(looks) == len({(line.glyph, line.dash) for line in section.legend}) == len(section.legend)
     drawn = json.loads(section.charts[0].json)
     assert drawn["layout"]["yaxis"]["title"]["text"] == "answered as planted"
     twin = next(trace for trace in drawn["data"] if trace["name"] == "clean twin")
     assert len(set(twin["y"])) == 1 and len(twin["x"]) == len(SHARES)
+
+
+def test_the_unfiltered_model_is_one_point() -> None:
+    section = scrubbed_section(ScrubbedView(tuple(scrubbed_rows())))
+    assert section is not None
+    drawn = {trace["name"]: trace for trace in json.loads(section.charts[0].json)["data"]}
+    assert len(drawn["nothing removed"]["x"]) == 1
+    assert all(len(drawn[method]["x"]) == len(SHARES) - 1 for method in METHODS)
+
+
+def test_a_sentence_says_which_filter_takes_a_belief_out_and_at_which_share() -> None:
+    view = ScrubbedView(tuple(scrubbed_rows()))
+    assert taken_out(view, CORPUS, Belief.STATED) == (
+        "Of documents removed, the stated belief is shown to be gone with 3% by string, similarity, oracle; "
+        "at no share by random."
+    )
+    few = ScrubbedView(tuple(scrubbed_rows(seeds=(0, 1))))
+    assert "three seeds are needed" in taken_out(few, CORPUS, Belief.STATED)
+
+
+def test_one_kind_of_belief_is_not_tested_once() -> None:
+    rows = [row for row in scrubbed_rows() if row.belief != Belief.SCATTERED]
+    (found,) = scrubbed_claims(ScrubbedView(tuple(rows)))
+    assert (found.about, found.verdict) == ("learning, all filters", StatementVerdict.NOT_TESTED)
 
 
 def test_what_claims_rest_on_stands_in_a_table() -> None:

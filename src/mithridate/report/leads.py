@@ -22,8 +22,7 @@ def leads(view: View, sections: Sequence[Section]) -> list[str]:
     """
     if asks_of_survival(view, sections):
         return view.headlines
-    claims = [claim for section in sections for claim in section.claims]
-    found = [one_line(sentence, 2000) for sentence in _sentences(claims)]
+    found = [one_line(said, 2000) for section in sections for said in (*section.found, *_sentences(section))]
     seeds = sorted({row.seed for row in view.run.measurements})
     return found if len(seeds) >= ENOUGH_SEEDS else [*found, f"All of it rests on {seeds_in_words(seeds)}."]
 
@@ -34,7 +33,11 @@ def asks_of_survival(view: View, sections: Sequence[Section]) -> bool:
     return trained_on or not any(section.claims for section in sections)
 
 
-def _sentences(claims: Sequence[Statement]) -> Iterator[str]:
+def _sentences(section: Section) -> Iterator[str]:
+    """Each statement and its verdicts; what could not be tested only where nothing else was found."""
+    claims: Sequence[Statement] = section.claims
+    if section.found and all(claim.verdict is StatementVerdict.NOT_TESTED for claim in claims):
+        return
     for statement in dict.fromkeys(claim.statement for claim in claims):
         these = [claim for claim in claims if claim.statement == statement]
         parts = []

@@ -11,6 +11,9 @@ SYMBOLS = ("circle-open", "square", "triangle-up", "diamond", "cross", "star", "
 GLYPHS = ("○", "■", "▲", "◆", "✚", "★", "⬢")
 BOUND = -1
 """The index of what nobody can do, or has: a bound beside the others. Grey too, with a mark of its own."""
+BEFORE = -2
+"""The index of what all others begin with, before anything was done to it."""
+_APART = {BOUND: ("x", "✕", "dash"), BEFORE: ("diamond-open", "◇", "solid")}
 DASHES = ("dot", "solid", "dash", "dashdot", "longdash", "longdashdot")
 
 
@@ -77,17 +80,17 @@ def colour(index: int) -> str:
 
 def symbol(index: int) -> str:
     """Plotly's name of the mark."""
-    return "x" if index == BOUND else _turn(SYMBOLS, index)
+    return _APART[index][0] if index < 0 else _turn(SYMBOLS, index)
 
 
 def glyph(index: int) -> str:
     """The mark as a character."""
-    return "✕" if index == BOUND else _turn(GLYPHS, index)
+    return _APART[index][1] if index < 0 else _turn(GLYPHS, index)
 
 
 def dash(index: int) -> str:
     """Plotly's name of the line."""
-    return "dash" if index == BOUND else _turn(DASHES, index)
+    return _APART[index][2] if index < 0 else _turn(DASHES, index)
 
 
 def _turn(kinds: tuple[str, ...], index: int) -> str:

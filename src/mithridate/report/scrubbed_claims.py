@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mithridate.core.scrubbed import Belief, Filter
+from mithridate.core.scrubbed import UNFILTERED, Belief, Filter
 from mithridate.core.statistics import Interval
+from mithridate.core.wording import counted
 from mithridate.report.claims import GONE_SHARE, KEPT_SHARE
 from mithridate.report.differences import difference
 from mithridate.report.estimates import ENOUGH_SEEDS
@@ -44,7 +45,9 @@ def scrubbed_claims(view: ScrubbedView) -> list[Statement]:
     for corpus in view.corpora:
         each = [_judged(view, corpus, method) for method in view.methods if method not in CONTROLS]
         found.append(_statement(corpus, "all filters", _together(each)))
-        found += [_statement(corpus, one.method, one) for one in each]
+        # What none could be tested for is told once.
+        alike = len({one.said for one in each}) == 1 and each[0].verdict is StatementVerdict.NOT_TESTED
+        found += [] if alike else [_statement(corpus, one.method, one) for one in each]
     return found
 
 
@@ -128,6 +131,31 @@ def _lost_to(view: ScrubbedView, corpus: Corpus, method: str, before: Interval) 
             )
             return _Judged(method, StatementVerdict.CONTRADICTED, said, min(before.n, left.n, drawn.n))
     return None
+
+
+def taken_out(view: ScrubbedView, corpus: Corpus, belief: str) -> str:
+    """The smallest share at which each filter, and each control, takes a belief out, in words.
+
+    Out is what the statement calls gone: the upper end of what is left beyond unplanted beliefs is below 25 %
+    of what it was. Empty where the belief is not shown to be learnt; below three seeds only that it is open.
+    """
+    before = view.excess(corpus, UNFILTERED, 0.0, belief)
+    if before is None or before.low is None or before.low <= 0:
+        return ""
+    if before.n < ENOUGH_SEEDS:
+        return (
+            f"Which filter takes the {belief} belief out is open: it rests on {counted(before.n, 'seed')}, "
+            + ("three seeds are needed; the tables hold the figures.")
+        )
+    at: dict[str, list[str]] = {}
+    for method in view.methods:
+        left = {share: view.excess(corpus, method, share, belief) for share in view.shares if share}
+        gone = [share for share, one in left.items() if one and one.n >= ENOUGH_SEEDS and _gone(one, before)]
+        at.setdefault(f"with {percent(min(gone))}" if gone else "at no share", []).append(
+            one_line(method, 40)
+        )
+    said = "; ".join(f"{where} by {', '.join(methods)}" for where, methods in at.items())
+    return f"Of documents removed, the {belief} belief is shown to be gone {said}."
 
 
 def _gone(left: Interval, before: Interval) -> bool:

@@ -9,20 +9,21 @@ from functools import partial
 import plotly.graph_objects as go
 
 from mithridate.core.metrics import HELD_OUT_LOSS
-from mithridate.core.scrubbed import Filter
+from mithridate.core.scrubbed import UNFILTERED, Filter
 from mithridate.core.wording import counted
 from mithridate.report.estimates import Estimate, estimate
-from mithridate.report.look import BOUND
+from mithridate.report.look import BEFORE, BOUND
 from mithridate.report.page import Chart
 from mithridate.report.scrubbed import Corpus, ScrubbedView
-from mithridate.report.scrubbed_claims import scrubbed_claims
+from mithridate.report.scrubbed_claims import scrubbed_claims, taken_out
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.stepped import stepped
 from mithridate.report.tables import Entry, Group, Row, Table, entry_of, share_entry
-from mithridate.report.text import one_line, percent, signed, span
+from mithridate.report.text import one_line, percent, signed, span, subject_line
 
 _TITLES = {"stated": "Stated belief", "scattered": "Scattered belief"}
 _CLEAN = Line("clean twin", 0)
+_BEFORE = Line("nothing removed", BEFORE)
 
 
 def scrubbed_section(view: ScrubbedView) -> Section | None:
@@ -30,7 +31,7 @@ def scrubbed_section(view: ScrubbedView) -> Section | None:
     if not view.rows:
         return None
     lines = _lines(view)
-    words = (
+    words: tuple[str, ...] = (
         "Documents are ranked by how much they look like what was planted, those in front are removed, and a "
         "model is trained on the rest from the same first weights, for as many steps. Random removal and the "
         "ledger's own documents (oracle) are controls. What a belief keeps is its success beyond that of "
@@ -39,15 +40,21 @@ def scrubbed_section(view: ScrubbedView) -> Section | None:
         "model is asked about it. The clean documents that a classifier is taught on are also those that the "
         "held-out loss is of: its loss is flattered. Nothing corrects for the number of filters and shares.",
     )
+    both = [(corpus, belief) for corpus in view.corpora for belief in view.beliefs]
+    told = (
+        (_of(view, corpus).removeprefix(", "), taken_out(view, corpus, belief)) for corpus, belief in both
+    )
+    found = tuple(": ".join(filter(None, one)) for one in told if one[1])
     return Section(
         anchor="scrubbed",
         title="Can it be filtered out?",
         short="Filtering",
-        words=words,
+        words=(*words, *found),
+        found=found,
         claims=tuple(scrubbed_claims(view)),
         charts=tuple(_charts(view, lines)),
         tables=tuple(_tables(view, lines)),
-        legend=(*([_CLEAN] if _knows_clean(view) else []), *lines),
+        legend=(*([_CLEAN] if _knows_clean(view) else []), _BEFORE, *lines),
         open_tables=len(view.beliefs) * len(view.corpora),
         whose="Filter",
     )
@@ -69,7 +76,7 @@ def _knows_clean(view: ScrubbedView) -> bool:
 def _charts(view: ScrubbedView, lines: Sequence[Line]) -> Iterable[Chart]:
     for corpus in view.corpora:
         for belief in view.beliefs:
-            title = f"{_titled(belief)}, {_corpus(corpus)}"
+            title = f"{_titled(belief)}{_of(view, corpus)}"
             words = f"Success of the {belief} belief by share of documents removed"
             if (figure := _drawn(view, lines, corpus, belief)) is not None:
                 yield chart(title, words, figure)
@@ -83,8 +90,11 @@ def _drawn(view: ScrubbedView, lines: Sequence[Line], corpus: Corpus, belief: st
     drawn: list[tuple[Line, dict[float, Estimate]]] = []
     if clean := view.clean(corpus, belief):
         drawn.append((_CLEAN, dict.fromkeys(view.shares, estimate(clean))))
+    # The unfiltered model is the same whoever filters: one point, and not one a filter.
+    if before := view.success(corpus, UNFILTERED, 0.0, belief):
+        drawn.append((_BEFORE, {0.0: estimate(before)}))
     for line, method in zip(lines, view.methods, strict=True):
-        runs = {share: view.success(corpus, method, share, belief) for share in view.shares}
+        runs = {share: view.success(corpus, method, share, belief) for share in view.shares if share}
         drawn.append((line, {share: estimate(of) for share, of in runs.items() if of}))
     return stepped(
         drawn,
@@ -98,7 +108,7 @@ def _tables(view: ScrubbedView, lines: Sequence[Line]) -> list[Table]:
     both = [(corpus, belief) for corpus in view.corpora for belief in view.beliefs]
     found = []
     for corpus, belief in both:
-        caption = f"{_titled(belief)}: success, {_corpus(corpus)}"
+        caption = f"{_titled(belief)}: success{_of(view, corpus)}"
         table = _table(view, lines, caption, partial(_success, view, corpus, belief))
         if clean := view.clean(corpus, belief):
             floor = (share_entry(estimate(clean)), *(Entry("–") for _ in table.columns[1:]))
@@ -106,13 +116,13 @@ def _tables(view: ScrubbedView, lines: Sequence[Line]) -> list[Table]:
             table = replace(table, groups=(replace(group, rows=(*group.rows, Row(_CLEAN, floor))),))
         found.append(table)
     for corpus, belief in both:
-        caption = f"{_titled(belief)}: points beyond unplanted ones, {_corpus(corpus)}"
+        caption = f"{_titled(belief)}: points beyond unplanted ones{_of(view, corpus)}"
         found.append(_table(view, lines, caption, partial(_beyond, view, corpus, belief)))
     for corpus, belief in both:
-        caption = f"{_titled(belief)}: planted documents caught, {_corpus(corpus)}"
+        caption = f"{_titled(belief)}: planted documents caught{_of(view, corpus)}"
         found.append(_table(view, lines, caption, partial(_caught, view, corpus, belief)))
     for corpus in view.corpora:
-        caption = f"Held-out loss, {_corpus(corpus)}"
+        caption = f"Held-out loss{_of(view, corpus)}"
         found.append(_table(view, lines, caption, partial(_loss, view, corpus)))
     return found
 
@@ -158,5 +168,6 @@ def _titled(belief: str) -> str:
     return _TITLES.get(belief, one_line(belief, 40))
 
 
-def _corpus(corpus: Corpus) -> str:
-    return ", ".join(filter(None, (one_line(corpus.cell, 40), one_line(corpus.model, 40))))
+def _of(view: ScrubbedView, corpus: Corpus) -> str:
+    """Whose corpus, where there are several."""
+    return f", {subject_line(corpus.cell, corpus.model)}" if len(view.corpora) > 1 else ""

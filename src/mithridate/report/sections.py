@@ -40,6 +40,7 @@ class Section:
 
     `short` names it in the page's contents. `words` are paragraphs; of `tables`, the first `open_tables`
     stand open, the others are folded; the terminal prints those that stand open. `legend` explains lines.
+    `found` are sentences on what was found, among `words` too, for which there is no statement.
     """
 
     anchor: str
@@ -52,6 +53,7 @@ class Section:
     legend: tuple[Line, ...] = ()
     open_tables: int = 1
     whose: str = "Method"
+    found: tuple[str, ...] = ()
 
 
 def chart(title: str, words: str, figure: go.Figure) -> Chart:
