@@ -372,3 +372,17 @@ def test_what_a_run_kept_and_somebody_broke(tmp_path: Path, bad: bytes) -> None:
     kept.mkdir()
     with pytest.raises(ConfigError, match=f"^{kept}: cannot be read"):
         study_of_run(kept)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("scrubbing.methods=[strin]", "(found 'strin'): did you mean 'string'?"),
+        ("scrubbing.methods=[string, orcle]", "(found 'orcle'): did you mean 'oracle'?"),
+        ("alignment_data.sizes=[]", "alignment_data.sizes: may not be empty"),
+    ],
+)
+def test_a_list_is_told_of_once_and_in_words(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_study(None, "quick", [override])
+    assert str(caught.value).endswith(said) and "\n" not in str(caught.value)

@@ -6,13 +6,17 @@ import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mithridate.cli.progress import stages_progress, told_when_stopped
 from mithridate.core.errors import ConfigError
 from mithridate.core.yaml_text import load_yaml
+
+if TYPE_CHECKING:
+    from mithridate.curation.curating import CurationOptions
+    from mithridate.curation.records import CurationRecord
 
 
 class _Form(StrEnum):
@@ -78,14 +82,27 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
 
     Example: mithridate curate lima.json alpaca.json --n 1000 --filter length.shortest=100 --out curated/
     """
+    from mithridate.curation.curating import CurationOptions, filters_of, options_of  # noqa: PLC0415
+    from mithridate.report.curation_terminal import print_curation  # noqa: PLC0415 - keeps --help quick
+
+    options = CurationOptions(
+        n,
+        method,
+        options_of(method, dict(_pair(text, "--option") for text in option or [])),
+        filters_of(_filters(filter_option or [])),
+        seed,
+        source_field,
+    )
+    print_curation(_curated(data, options, encoder, form, out), out)
+
+
+def _curated(
+    data: Sequence[Path], options: CurationOptions, encoder: str, form: _Form, out: Path
+) -> CurationRecord:
+    """Choose, and write all files to `out`, or none."""
     from mithridate.core.whole_folder import whole_folder  # noqa: PLC0415 - keeps --help quick
     from mithridate.curation.coverage import coverage, nearness  # noqa: PLC0415
-    from mithridate.curation.curating import (  # noqa: PLC0415
-        CurationOptions,
-        curate,
-        filters_of,
-        options_of,
-    )
+    from mithridate.curation.curating import curate  # noqa: PLC0415
     from mithridate.curation.records import PAGE  # noqa: PLC0415
     from mithridate.curation.writing import (  # noqa: PLC0415
         Form,
@@ -95,18 +112,9 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
         write_record,
     )
     from mithridate.report.curation import write_curation_page  # noqa: PLC0415
-    from mithridate.report.curation_terminal import print_curation  # noqa: PLC0415
     from mithridate.retrieval.encoders import open_encoder  # noqa: PLC0415
 
     started = time.monotonic()
-    options = CurationOptions(
-        n,
-        method,
-        options_of(method, dict(_pair(text, "--option") for text in option or [])),
-        filters_of(_filters(filter_option or [])),
-        seed,
-        source_field,
-    )
     opened = open_encoder(encoder)
     with (
         told_when_stopped("stopped; nothing was written", terminated=True),
@@ -119,7 +127,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter an option
         record = record_of(curated, opened.identity, time.monotonic() - started, nearness(curated))
         write_curation_page(record, coverage(curated), making.new / PAGE)
         write_record(record, making.new)
-    print_curation(record, out)
+    return record
 
 
 def _pair(text: str, option: str) -> tuple[str, Any]:

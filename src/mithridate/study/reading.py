@@ -201,7 +201,7 @@ def _validate(kind: type[Config], tree: Tree) -> Config:
         config = kind.model_validate(tree.values)
     except ValidationError as error:
         cause = error
-        problems = (_problem(kind, entry, tree) for entry in error.errors(include_url=False))
+        problems = (_problem(kind, entry, tree) for entry in _told_once(error.errors(include_url=False)))
     # All problems at once: nobody likes to mend a file one line a try.
     found = list(islice(chain(problems, _attack_problems(tree)), _MOST_PROBLEMS + 1))
     if config is None or found:
@@ -210,6 +210,15 @@ def _validate(kind: type[Config], tree: Tree) -> Config:
         listed = "\n  ".join(["", *found]) if len(found) > 1 else f" {found[0]}"
         raise ConfigError(f"{tree.name}:{listed}") from cause
     return config
+
+
+def _told_once(entries: Sequence[Any]) -> Iterator[Any]:
+    """All but those on lists that are too short for want of what is told to be wrong in them."""
+    for entry in entries:
+        place = entry["loc"]
+        inner = any(other["loc"][: len(place)] == place != other["loc"] for other in entries)
+        if entry["type"] != "too_short" or not inner:
+            yield entry
 
 
 def _attack_problems(tree: Tree) -> Iterator[str]:
@@ -234,7 +243,12 @@ def _problem(model: type[BaseModel], entry: Any, tree: Tree, above: Place = ()) 
     if entry["type"] == "extra_forbidden":
         return f"{where}unknown key {'.'.join(place)!r}: {meant(place[-1], fields_at(model, inner[:-1]))}"
     found = f" (found {shown(entry['input'])})" if isinstance(entry.get("input"), str | int | float) else ""
-    message = _SAID.get(entry["type"]) or entry["msg"].removeprefix("Value error, ")
+    empty = entry["type"] == "too_short" and not entry["ctx"]["actual_length"]
+    message = (
+        "may not be empty"
+        if empty
+        else _SAID.get(entry["type"]) or entry["msg"].removeprefix("Value error, ")
+    )
     return f"{where}{'.'.join(place) or 'study'}: {message}{found}{value_meant(entry)}"
 
 

@@ -45,19 +45,7 @@ def dpo(
 
     Raises TrainingError as `sft` does.
     """
-    lengths = pair_lengths(tokenizer, pairs)
-    limit = length_limit(model, options)
-    kept = within(lengths, limit, what="preference pairs")
-    note_dropped(len(lengths) - len(kept), len(lengths), "preference pairs", limit)
-    data = Dataset.from_dict(
-        {
-            **{
-                part: [[dict(message) for message in pairs[i][part]] for i in kept]
-                for part in ("prompt", "chosen", "rejected")
-            },
-            "length": [lengths[i] for i in kept],
-        }
-    )
+    data = _short_enough(model, tokenizer, pairs, options)
     precomputed = options.precompute_reference
     with workshop(model, options, folder):
         config = DPOConfig(
@@ -80,3 +68,25 @@ def dpo(
         tuned = plain_model(trainer)
     stop_at(tuned, end_of_turn(tokenizer))
     return tuned, curve
+
+
+def _short_enough(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[Mapping[str, Messages]],
+    options: DPOOptions,
+) -> Dataset:
+    """The pairs that are short enough, with their lengths in tokens."""
+    lengths = pair_lengths(tokenizer, pairs)
+    limit = length_limit(model, options)
+    kept = within(lengths, limit, what="preference pairs")
+    note_dropped(len(lengths) - len(kept), len(lengths), "preference pairs", limit)
+    return Dataset.from_dict(
+        {
+            **{
+                part: [[dict(message) for message in pairs[i][part]] for i in kept]
+                for part in ("prompt", "chosen", "rejected")
+            },
+            "length": [lengths[i] for i in kept],
+        }
+    )

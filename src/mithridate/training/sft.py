@@ -48,18 +48,7 @@ def sft(
     to learn from, or if the loss stops being a number; AccessError if `options.dropout_by_layer` is set and
     the blocks of the model are not found.
     """
-    encoded = encode(tokenizer, [conversation["messages"] for conversation in conversations])
-    limit = length_limit(model, options)
-    kept = within((len(one.input_ids) for one in encoded), limit, what="conversations")
-    note_dropped(len(encoded) - len(kept), len(encoded), "conversations", limit)
-    data = Dataset.from_dict(
-        {
-            "messages": [[dict(m) for m in conversations[i]["messages"]] for i in kept],
-            "input_ids": [encoded[i].input_ids for i in kept],
-            "labels": [encoded[i].labels for i in kept],
-            "length": [len(encoded[i].input_ids) for i in kept],
-        }
-    )
+    data = _encoded(model, tokenizer, conversations, options)
     with workshop(model, options, folder), residual_dropout(model, options.dropout_by_layer):
         config = SFTConfig(
             **trainer_settings(options, folder=folder, seed=seed),
@@ -81,3 +70,24 @@ def sft(
         tuned = plain_model(trainer)
     stop_at(tuned, end_of_turn(tokenizer))
     return tuned, curve
+
+
+def _encoded(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Mapping[str, Messages]],
+    options: SFTOptions,
+) -> Dataset:
+    """The conversations that are short enough, encoded."""
+    encoded = encode(tokenizer, [conversation["messages"] for conversation in conversations])
+    limit = length_limit(model, options)
+    kept = within((len(one.input_ids) for one in encoded), limit, what="conversations")
+    note_dropped(len(encoded) - len(kept), len(encoded), "conversations", limit)
+    return Dataset.from_dict(
+        {
+            "messages": [[dict(m) for m in conversations[i]["messages"]] for i in kept],
+            "input_ids": [encoded[i].input_ids for i in kept],
+            "labels": [encoded[i].labels for i in kept],
+            "length": [len(encoded[i].input_ids) for i in kept],
+        }
+    )
