@@ -13,7 +13,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mithridate.core.errors import DataError
-from mithridate.core.strict import Strict
+from mithridate.core.strict import Strict, first_problem
 
 _JSON_LINES = (".jsonl", ".ndjson")
 FORMS = (
@@ -179,9 +179,7 @@ def _fact(record: object, number: int, path: Path, line: int | None) -> ContextF
     try:
         return kind.model_validate(record).fact(number)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or None
-        problem = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
+        problem, field = first_problem(error)
+        if error.errors()[0]["type"] == "missing":
             problem = f"is not there; {FORMS}"
         raise DataError(f"record {number}: {problem}", path=path, line=line, field=field) from error
