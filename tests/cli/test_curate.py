@@ -98,8 +98,11 @@ def test_a_curation_that_is_stopped_leaves_nothing(
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(surveying, "on_grid", stopped)
+    # Where tests run in the background, Ctrl-C is ignored from the start.
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM)
     done = invoke(data, "--n", "6", "--out", tmp_path / "out")
+    signal.signal(signal.SIGINT, heeded)
     assert (done.exit_code, made) == (code, [".out.curating"])
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
     assert signal.getsignal(signal.SIGTERM) == before
