@@ -9,6 +9,7 @@ import pytest
 from contexts_kit import (
     EXPOSURES,
     MEANS,
+    PROMPTS,
     Share,
     bridge_rows,
     context_rows,
@@ -42,7 +43,7 @@ from mithridate.report.contexts_claims import INTERVENTION, LEAST_UNKNOWN, PROMP
 from mithridate.report.contexts_page import write_context_page
 from mithridate.report.contexts_section import contexts_section
 from mithridate.report.contexts_terminal import print_contexts
-from mithridate.report.contexts_words import HALVES, LEGEND, coverage_words
+from mithridate.report.contexts_words import COLUMNS, HALVES, LEGEND, coverage_words
 from mithridate.report.experiments import experiment_sections
 from mithridate.report.html import render
 from mithridate.report.page import fill_page
@@ -217,6 +218,19 @@ def test_the_page_of_one_model_is_inert(tmp_path: Path) -> None:
     assert "40 facts" in reader.words
 
 
+def test_the_page_of_one_model_opens_with_how_often_it_follows_a_text(tmp_path: Path) -> None:
+    rows = [replace(row, wording=Wording.ASKED) for row in context_rows(prompts_win, exposures=(0,))[0]]
+    shares = {Strength.PLAIN: 0.25, Strength.ONLY: 0.75}
+    told = [
+        replace(row, value=shares[row.strength], n=40) if row.metric is ContextMetric.SUBSTITUTE else row
+        for row in rows
+        if row.strength in shares or not row.conflict
+    ]
+    write_rows(tmp_path / CONTEXTS, Contextual, told)
+    words = " ".join(Reader(write_context_page(tmp_path).read_text(encoding="utf-8")).words.split())
+    assert "Substituted texts are followed by 75% of replies at the best prompt (only the context)" in words
+
+
 def test_a_page_without_replies_has_no_answers(tmp_path: Path) -> None:
     rows, _ = context_rows()
     write_rows(tmp_path / CONTEXTS, Contextual, rows)
@@ -326,6 +340,28 @@ def test_terminal_and_page_call_figures_alike_and_show_the_facts_that_were_state
         assert told in words
     assert "facts stated 300 times" in said
     assert "plain 10% 4–23 10% 4–23" in said
+
+
+def test_eighty_columns_break_no_name_and_lose_no_figure() -> None:
+    rows, _ = context_rows()
+    whole = [
+        replace(row, metric=metric, wording=wording, value=1.0, low=0.78, high=1.0)
+        for row in rows
+        if row.exposure == 300 and row.metric is ContextMetric.SUBSTITUTE
+        for _, metric, wording in COLUMNS
+    ]
+    out = io.StringIO()
+    print_contexts(whole, [COVERED], console=Console(file=out, width=80))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert max(map(len, lines)) <= 80
+    for strength in PROMPTS:
+        told = [line.removeprefix(strength).split() for line in lines if line.startswith(strength)]
+        assert ["100%", "78–100"] * 2 + ["100%"] * 3 in told, "shares of replies, whole"
+        assert ["100%"] * 2 in told, "the likelier answers below them"
+    out = io.StringIO()
+    print_contexts(whole, [COVERED], console=Console(file=out, width=110))
+    wide = " ".join(out.getvalue().split())
+    assert "plain 100% 78–100 100% 78–100" + " 100%" * 5 in wide, "one table where it fits"
 
 
 def test_a_terminal_says_why_nothing_tells_whether_contexts_are_read() -> None:

@@ -38,7 +38,8 @@ def test_a_study_without_sft_opens_with_what_it_is_about(tmp_path: Path) -> None
     assert first.startswith("Of documents removed, the stated belief is shown to be gone with 3% by string")
     assert "scattered belief is shown to be gone" in second
     assert rest == [
-        "A scattered belief cannot be scrubbed by removing documents that look like it: supported in all 3.",
+        "A scattered belief cannot be scrubbed by removing documents that look like it: "
+        "supported in all 3 cases.",
         "All of it rests on 1 seed; three are needed to tell a recipe from a training.",
     ]
     words = " ".join(Reader(render(run)).words.split())
@@ -70,7 +71,7 @@ def test_without_experiments_it_says_what_is_missing(tmp_path: Path) -> None:
 def test_verdicts_that_differ_are_named_where_they_are_few(tmp_path: Path) -> None:
     run = replace(base_alone(tmp_path), scrubbed=(), tuned=tuple(tuned_rows()))
     suffices = next(said for said in opening(run) if said.startswith("A thousand"))
-    assert suffices == "A thousand examples suffice: supported in all 2."
+    assert suffices == "A thousand examples suffice: supported in all 2 cases."
     unlearnt = replace(run, tuned=tuple(r for r in tuned_rows() if r.dose or r.attack == "utility"))
     assert "not tested in all 2" in opening(unlearnt)[-2]
 

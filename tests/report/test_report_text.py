@@ -73,6 +73,11 @@ def test_small_helpers() -> None:
     assert text.duration(2 * 3600) == "2 h 0 min"
 
 
+def test_a_share_that_somebody_chose_has_the_digits_that_were_chosen() -> None:
+    shares = (0.01, 0.03, 0.3, 0.015, 1 / 3, 0.001)
+    assert [text.chosen_percent(share) for share in shares] == ["1%", "3%", "30%", "1.5%", "33.3%", "0.1%"]
+
+
 def test_a_difference_is_told_in_points_with_its_interval() -> None:
     assert text.in_points(Interval(0.124, 0.031, 0.199, 5)) == "12 points (3–20)"
     assert text.in_points(Interval(-0.124, -0.2, 0.031, 5)) == "−12 points (−20 to 3)"

@@ -43,8 +43,8 @@ _Chat = Annotated[
     typer.Option(
         "--chat",
         metavar="TEMPLATE",
-        help="Ask in a chat template: one of ours by its name, or `own`, the checkpoint's. Without, a "
-        "question is a text to go on with.",
+        help="Ask in a chat template: `own`, the checkpoint's, or one of ours: `chatml`, `falcon`, "
+        "`gemma`, `llama2`, `llama3`, `tulu`. Without, a question is a text to go on with.",
         show_default=False,
     ),
 ]

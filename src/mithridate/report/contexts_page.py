@@ -10,9 +10,13 @@ from mithridate.core.contexts import (
     CONTEXT_COVERAGE,
     CONTEXT_SAMPLES,
     CONTEXTS,
+    Conflict,
     ContextCoverage,
+    ContextMetric,
     ContextSample,
     Contextual,
+    Strength,
+    Wording,
 )
 from mithridate.core.errors import DataError
 from mithridate.core.tables import read_rows
@@ -21,7 +25,7 @@ from mithridate.report.contexts import ContextView
 from mithridate.report.contexts_section import contexts_section
 from mithridate.report.page import fill_page
 from mithridate.report.run import read_optional
-from mithridate.report.text import one_line
+from mithridate.report.text import one_line, percent
 
 PAGE = "context.html"
 EXAMPLES = 24
@@ -72,7 +76,28 @@ def _headline(view: ContextView) -> str:
     models = ", ".join(dict.fromkeys(one_line(place.model, 80) for place in view.places if place.model))
     facts = len({(sample.seed, sample.fact) for sample in view.samples})
     asked = f"{counted(facts, 'fact')} in {counted(len(view.samples), 'reply', 'replies')}"
-    return f"{models}: {asked}" if models else asked
+    followed = "; ".join(filter(None, (_followed(view, conflict) for conflict in view.conflicts)))
+    told = f"{models}: {asked}." if models else f"{asked}."
+    return f"{told} {followed[0].upper()}{followed[1:]}." if followed else told
+
+
+def _followed(view: ContextView, conflict: Conflict) -> str:
+    """How often the model as it is gives the answer of a text against what it knows, at the best prompt."""
+    shares: dict[Strength, float] = {}
+    for strength in view.strengths:
+        told = [
+            row
+            for row in view.rows
+            if (row.metric, row.wording) == (ContextMetric.SUBSTITUTE, Wording.ASKED)
+            and (row.conflict, row.strength, row.intervention) == (conflict, strength, "")
+        ]
+        if replies := sum(row.n for row in told):
+            shares[strength] = sum(row.value * row.n for row in told) / replies
+    if not shares:
+        return ""
+    best = max(shares, key=lambda strength: shares[strength])
+    share = percent(shares[best])
+    return f"{conflict.value} texts are followed by {share} of replies at the best prompt ({best.value})"
 
 
 def _example(sample: ContextSample) -> Example:

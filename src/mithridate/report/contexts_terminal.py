@@ -18,6 +18,9 @@ from mithridate.report.text import one_line, percent, span
 
 _HEAD_LINE = 10
 """Characters of a line of a column's head."""
+_NAME = 14
+"""Characters of the longest word that stands in the first column (“representation”)."""
+_Column = tuple[str, ContextMetric, Wording]
 
 
 def print_contexts(
@@ -43,7 +46,8 @@ def print_contexts(
         if rows:
             console.print(Text())
             console.print(Text(f"{words[:1].upper()}{words[1:]}{told}", style="bold"), width=width)
-            console.print(_table(rows), width=width)
+            for table in _tables(rows, width):
+                console.print(table, width=width)
             console.print(Text(_read(rows, as_it_is)), width=width)
     tried = any(one.intervention for one in figures)
     console.print(Text(f"{LEGEND} {HALVES}" if tried else LEGEND, style="dim"), width=width)
@@ -76,9 +80,27 @@ def _read(rows: Sequence[Contextual], as_it_is: ContextCoverage) -> str:
     )
 
 
-def _table(rows: Sequence[Contextual]) -> RichTable:
-    """A line a strength of the model as it is, then of each intervention and what stands in its place."""
+def _tables(rows: Sequence[Contextual], width: int) -> list[RichTable]:
+    """One table where `width` has room for it beside whole words in the first column; else two.
+
+    The second holds what is not read from replies: which of both answers is the likelier one.
+    """
     shown = [column for column in COLUMNS if any((one.metric, one.wording) == column[1:] for one in rows)]
+    if _NAME + sum(2 + _needed(rows, *column) for column in shown) <= width:
+        return [_table(rows, shown)]
+    likelier = [column for column in shown if column[1] is ContextMetric.EFFICACY]
+    replied = [column for column in shown if column not in likelier]
+    return [_table(rows, columns) for columns in (replied, likelier) if columns]
+
+
+def _needed(rows: Sequence[Contextual], head: str, metric: ContextMetric, wording: Wording) -> int:
+    """Characters that a column takes."""
+    found = [entry_text(_entry(one)) for one in rows if (one.metric, one.wording) == (metric, wording)]
+    return max(*map(len, _folded(head).split("\n")), *(len(text) for text in found), 1)
+
+
+def _table(rows: Sequence[Contextual], shown: Sequence[_Column]) -> RichTable:
+    """A line a strength of the model as it is, then of each intervention and what stands in its place."""
     table = plain_table("prompt", *(_folded(head) for head, _, _ in shown), narrow=1)
     means: dict[tuple[str, str, str], dict[Strength, list[Contextual]]] = {}
     for one in rows:

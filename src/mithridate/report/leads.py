@@ -52,5 +52,5 @@ def _of(about: Sequence[str], of: int) -> str:
     if of == 1:
         return f"({about[0]})" if about[0] else ""
     if len(about) <= _MOST_NAMED and len(about) < of:
-        return f"in {len(about)} of {of} ({'; '.join(about)})"
-    return f"in all {of}" if len(about) == of else f"in {len(about)} of {of}"
+        return f"in {len(about)} of {of} cases ({'; '.join(about)})"
+    return f"in all {of} cases" if len(about) == of else f"in {len(about)} of {of} cases"

@@ -50,7 +50,8 @@ def scattered_section(view: ScatteredView) -> Section | None:
         "subjects whose hints were dealt to one another so that nothing follows (shuffled), of subjects that "
         "nothing was said of (unplanted), and of planted ones with hints in the prompt. It rests on "
         f"{seeds_in_words(view.seeds)}.",
-        *([f"Guessing among the options gets right: {chances}."] if chances else []),
+        "Free questions are answered in the model's own words. In a choice the answer has to be likelier "
+        f"than every wrong option{f'; by chance it is in: {chances}' if chances else ''}.",
     )
     tables = [_table(view, asked, lines) for asked in view.asked if asked.arm != Arm.CLEAN]
     tables += [_table(view, asked, lines) for asked in view.asked if asked.arm == Arm.CLEAN]

@@ -13,7 +13,7 @@ from mithridate.report.estimates import ENOUGH_SEEDS
 from mithridate.report.few_seeds import by_seeds
 from mithridate.report.scrubbed import Corpus, ScrubbedView
 from mithridate.report.statements import Statement, StatementVerdict
-from mithridate.report.text import in_points, one_line, percent, subject_line
+from mithridate.report.text import chosen_percent, in_points, one_line, subject_line
 
 UNSCRUBBED = "A scattered belief cannot be scrubbed by removing documents that look like it"
 CONTROLS = (Filter.RANDOM.value, Filter.ORACLE.value)
@@ -102,9 +102,9 @@ def _judged(view: ScrubbedView, corpus: Corpus, method: str) -> _Judged:
         if left is None or kept is None or not _gone(left, stated):
             continue
         said = (
-            f"With {percent(share)} of documents removed the stated belief is gone ({in_points(stated)} "
-            f"before, {in_points(left)} after); the scattered one had {in_points(scattered)} and has "
-            f"{in_points(kept)}."
+            f"With {chosen_percent(share)} of documents removed the stated belief is gone "
+            f"({in_points(stated)} before, {in_points(left)} after); the scattered one had "
+            f"{in_points(scattered)} and has {in_points(kept)}."
         )
         verdict = StatementVerdict.SUPPORTED if _kept(kept, scattered) else StatementVerdict.INCONCLUSIVE
         return _Judged(method, verdict, said, min(seeds, left.n, kept.n))
@@ -125,7 +125,7 @@ def _lost_to(view: ScrubbedView, corpus: Corpus, method: str, before: Interval) 
             continue
         if _gone(left, before) and _kept(drawn, before):
             said = (
-                f"With {percent(share)} of documents removed the scattered belief is gone "
+                f"With {chosen_percent(share)} of documents removed the scattered belief is gone "
                 f"({in_points(before)} before, {in_points(left)} after); as many removed at random "
                 f"leave {in_points(drawn)}."
             )
@@ -145,13 +145,13 @@ def taken_out(view: ScrubbedView, corpus: Corpus, belief: str) -> str:
     if before.n < ENOUGH_SEEDS:
         return (
             f"Which filter takes the {belief} belief out is open: it rests on {counted(before.n, 'seed')}, "
-            + ("three seeds are needed; the tables hold the figures.")
+            "three seeds are needed; the tables hold the figures."
         )
     at: dict[str, list[str]] = {}
     for method in view.methods:
         left = {share: view.excess(corpus, method, share, belief) for share in view.shares if share}
         gone = [share for share, one in left.items() if one and one.n >= ENOUGH_SEEDS and _gone(one, before)]
-        at.setdefault(f"with {percent(min(gone))}" if gone else "at no share", []).append(
+        at.setdefault(f"with {chosen_percent(min(gone))}" if gone else "at no share", []).append(
             one_line(method, 40)
         )
     said = "; ".join(f"{where} by {', '.join(methods)}" for where, methods in at.items())

@@ -19,7 +19,7 @@ from mithridate.report.scrubbed_claims import scrubbed_claims, taken_out
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.stepped import stepped
 from mithridate.report.tables import Entry, Group, Row, Table, entry_of, share_entry
-from mithridate.report.text import one_line, percent, signed, span, subject_line
+from mithridate.report.text import chosen_percent, one_line, percent, signed, span, subject_line
 
 _TITLES = {"stated": "Stated belief", "scattered": "Scattered belief"}
 _CLEAN = Line("clean twin", 0)
@@ -98,7 +98,7 @@ def _drawn(view: ScrubbedView, lines: Sequence[Line], corpus: Corpus, belief: st
         drawn.append((line, {share: estimate(of) for share, of in runs.items() if of}))
     return stepped(
         drawn,
-        lambda share: percent(share) if share else "0",
+        lambda share: chosen_percent(share) if share else "0",
         "of the documents removed",
         "answered as planted",
     )
@@ -134,7 +134,7 @@ def _table(
         Row(line, tuple(entry(method, share) for share in view.shares))
         for line, method in zip(lines, view.methods, strict=True)
     )
-    columns = tuple("nothing" if not share else percent(share) for share in view.shares)
+    columns = tuple("nothing" if not share else chosen_percent(share) for share in view.shares)
     return Table(caption, columns, (Group("By share of documents removed", rows),))
 
 

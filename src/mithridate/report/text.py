@@ -129,6 +129,11 @@ def percent(value: float | None) -> str:
     return f"{shown:.1f}%" if near_an_end else f"{shown:.0f}%"
 
 
+def chosen_percent(share: float) -> str:
+    """A share that somebody chose, as a percentage in so many digits as it has, at most three."""
+    return f"{100 * share:.3g}%"
+
+
 def span(low: float | None, high: float | None, digits: int = 0) -> str:
     """An interval of shares, in percent without the sign, with so many `digits` behind the point."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
