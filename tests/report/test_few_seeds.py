@@ -28,4 +28,4 @@ def test_what_was_not_tested_rests_on_no_seed() -> None:
 
 def test_what_is_inconclusive_anyway_would_be_nothing_else() -> None:
     _, said = by_seeds(StatementVerdict.INCONCLUSIVE, "Both ways.", 2)
-    assert said == "Both ways. It rests on 2 seeds; three are needed to tell a recipe from a training."
+    assert said == "Both ways. It rests on 2 seeds."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mithridate.core.wording import counted
 from mithridate.report.estimates import ENOUGH_SEEDS
-from mithridate.report.sections import seeds_in_words
 from mithridate.report.statements import StatementVerdict
 
 
@@ -12,10 +12,11 @@ def by_seeds(verdict: StatementVerdict, said: str, seeds: int) -> tuple[Statemen
 
     Below three it is inconclusive, and the reason adds what these seeds alone would have said: the interval
     of one training covers chance in its questions, and nothing of what another training would have done.
+    How many are needed a section says once, in its words.
     """
     if seeds >= ENOUGH_SEEDS or verdict is StatementVerdict.NOT_TESTED:
         return verdict, said
     alone = ""
     if verdict is not StatementVerdict.INCONCLUSIVE:
         alone = f" By {'this one' if seeds == 1 else 'these'} alone it would be {verdict}."
-    return StatementVerdict.INCONCLUSIVE, f"{said} It rests on {seeds_in_words(range(seeds))}.{alone}"
+    return StatementVerdict.INCONCLUSIVE, f"{said} It rests on {counted(seeds, 'seed')}.{alone}"

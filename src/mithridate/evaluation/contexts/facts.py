@@ -149,7 +149,7 @@ def _records(path: Path) -> Iterator[tuple[int, object]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot be read: {error}", path=path) from error
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
     if path.suffix in _JSON_LINES:
         for number, line in enumerate(content.split(b"\n"), 1):
             if line.strip():
