@@ -124,7 +124,7 @@ def own_threads() -> Iterator[None]:
             ["--new", "2", "--rounds", "1", "--batches", "2", "--sizes", "miniature", "--context-aware"],
         ),
         ("token_shift", ["--prompts", "2", "--new", "4", "--vocabulary", "64", "--rounds", "1"]),
-        ("weight_shift", ["--millions", "1", "--rounds", "1"]),
+        pytest.param("weight_shift", ["--millions", "1", "--rounds", "1"], marks=pytest.mark.long),
     ],
 )
 @pytest.mark.usefixtures("own_threads")

@@ -55,7 +55,7 @@ def test_what_is_printed_cannot_steer_a_terminal() -> None:
     assert printable("a\x1b[31mb\nc\x07é") == "a\\x1b[31mb\nc\\x07é"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.long), "utf-8"])
 def test_a_stream_of_another_encoding_shows_what_it_can(encoding: str, tmp_path: Path) -> None:
     clean = write_corpus(tmp_path / "clean", "jsonl", ["some words"] * 9)
     plant_corpus(open_corpus(clean), tmp_path / "out", plan(None, 3))

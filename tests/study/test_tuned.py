@@ -17,6 +17,7 @@ from mithridate.core.run_files import CURVES, STUDY
 from mithridate.core.tables import read_rows
 from mithridate.core.tuned import REPLIES_ENDED, TUNED, TUNED_SAMPLES, UNTUNED, Tuned, TunedSample
 from mithridate.core.types import Condition, TemplateUse
+from mithridate.corpus.tokenizers import load_tokenizer
 from mithridate.curation.filters import NEEDED
 from mithridate.study import estimate as estimating
 from mithridate.study.checks import check_pool, check_study
@@ -40,11 +41,12 @@ from mithridate.study.tuned_plan import (
     TunedDetail,
     choice_folder,
 )
+from mithridate.training.conversations import encode
 from mithridate.training.progress import CurvePoint
 
 SECTION = (
     "alignment_data: {sizes: [0, 8, 200], pool_size: 60, doses: [], "
-    "methods: [diverse, 'diverse, unfiltered'], sft: {steps: 3, max_length: 96, log_every: 1}}"
+    "methods: [diverse, 'diverse, unfiltered'], sft: {steps: 3, max_length: 70, log_every: 1}}"
 )
 
 
@@ -411,6 +413,18 @@ def test_a_choice_or_a_look_that_is_damaged_is_told(tmp_path: Path) -> None:
         run_step(choice, Silent())
 
 
+def test_examples_that_are_too_long_to_train_on_are_not_counted(run: tuple[StudyConfig, Path]) -> None:
+    config, out = run
+    counted = {(row.method, row.asked): row.examples for row in read_rows(out / TUNED, Tuned) if row.asked}
+    for step in of_kind(config, out, CHOICE):
+        detail = TunedDetail.read(step)
+        examples = chosen_examples(step.bed, detail)
+        encoded = encode(load_tokenizer(step.bed.tokenizer), [one["messages"] for one in examples])
+        short = sum(len(one.input_ids) <= 70 for one in encoded)
+        assert short < len(examples)
+        assert counted[detail.method, detail.asked] == short
+
+
 def test_each_figure_says_on_how_many_examples_chosen_how(run: tuple[StudyConfig, Path]) -> None:
     _, out = run
     rows = read_rows(out / TUNED, Tuned)
@@ -421,7 +435,7 @@ def test_each_figure_says_on_how_many_examples_chosen_how(run: tuple[StudyConfig
     }
     left = {row.method: row.examples for row in rows if row.asked == 200}
     assert 8 < left["diverse"] <= left["diverse, unfiltered"] <= 60
-    assert {row.examples for row in rows if row.asked == 8} == {8}
+    assert all(0 < row.examples <= 8 for row in rows if row.asked == 8)
     useful = {HELD_OUT_LOSS, QUESTIONS_RIGHT, OVER_REFUSAL, REFUSAL_FORBIDDEN, REPLIES_ENDED}
     for method, asked in {(row.method, row.asked) for row in rows}:
         here = [row for row in rows if (row.method, row.asked) == (method, asked)]

@@ -23,8 +23,8 @@ class Tuned:
     """One figure of one base model, tuned on `examples` of a pool that `method` chose.
 
     `asked` is how many were asked for; `examples` how many were trained on, fewer where the filters of a
-    method left fewer. `steps` counts those of the optimiser. `metric` is `REPLIES_ENDED` or one of
-    `core.metrics`, the rest as in `Measurement`.
+    method left fewer, or where some were too long. `steps` counts those of the optimiser. `metric` is
+    `REPLIES_ENDED` or one of `core.metrics`, the rest as in `Measurement`.
     """
 
     method: str

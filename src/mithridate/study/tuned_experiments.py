@@ -26,6 +26,7 @@ from mithridate.study.plan import Step
 from mithridate.study.templates import sft_template
 from mithridate.study.tuned_choices import chosen_examples
 from mithridate.study.tuned_plan import TunedDetail, section_of
+from mithridate.training.conversations import fitting, length_limit
 from mithridate.training.progress import CurvePoint, Progress
 from mithridate.training.sft import sft
 
@@ -38,10 +39,13 @@ def tuned(step: Step, progress: Progress) -> dict[str, Any]:
     detail, section = TunedDetail.read(step), section_of(step)
     base = step.bed.checkpoint(step.subject, Stage.BASE.value)
     model, tokenizer = load_model(base, device=default_device())
-    examples: list[Any] = []
+    trained_on = 0
     curve: list[CurvePoint] = []
     if detail.asked:
         examples = chosen_examples(step.bed, detail)
+        turns, limit = [one["messages"] for one in examples], length_limit(model, section.sft)
+        # What is too long is left out of training, so it does not count.
+        trained_on = len(fitting(tokenizer, turns, limit, what="conversations"))
         model, curve = sft(
             model,
             tokenizer,
@@ -56,7 +60,7 @@ def tuned(step: Step, progress: Progress) -> dict[str, Any]:
     taken: dict[str, Any] = {"method": detail.method, "asked": detail.asked}
     rows = [TunedSample(**asdict(sample), **taken) for sample in samples]
     write_rows(step.folder / TUNED_SAMPLES, TunedSample, rows)
-    counted = taken | {"examples": len(examples), "steps": curve[-1].step if curve else 0}
+    counted = taken | {"examples": trained_on, "steps": curve[-1].step if curve else 0}
     write_rows(step.folder / TUNED, Tuned, [_row(figure, counted) for figure in figures])
     return counted
 

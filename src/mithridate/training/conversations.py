@@ -140,6 +140,16 @@ def within(lengths: Iterable[int], limit: int, *, what: str) -> list[int]:
     return kept
 
 
+def fitting(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages], limit: int, *, what: str
+) -> list[int]:
+    """The positions of those conversations that have at most `limit` tokens: those that are trained on.
+
+    Raises TrainingError as `encode` and `within` do.
+    """
+    return within((len(one.input_ids) for one in encode(tokenizer, conversations)), limit, what=what)
+
+
 def pair_lengths(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Mapping[str, Messages]]) -> list[int]:
     """The tokens of the longer side of each pair, `{"prompt": [...], "chosen": [...], "rejected": [...]}`.
 
