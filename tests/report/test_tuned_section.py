@@ -154,7 +154,7 @@ def test_an_excess_is_of_twins_tuned_alike(poisoned: list[float], clean: float) 
 def test_two_seeds_decide_nothing_of_poison_either() -> None:
     found = [one for one in tuned_claims(TunedView(tuple(tuned_rows((0, 1))))) if one.statement == STAYS]
     assert {one.verdict for one in found} == {StatementVerdict.INCONCLUSIVE}
-    assert "2 seeds; three are needed" in found[0].reason
+    assert "It rests on 2 seeds." in found[0].reason
 
 
 def test_where_filters_left_no_more_examples_nothing_was_compared() -> None:
