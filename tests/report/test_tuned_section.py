@@ -169,6 +169,18 @@ def test_what_is_said_of_poison_names_the_examples_that_there_were() -> None:
     assert all("after 1,885 examples (all that were left of 10,000 asked for)" in one.reason for one in found)
 
 
+def test_each_source_that_is_drawn_from_is_judged_by_itself() -> None:
+    named = {"random": "random from lima.json", "diverse": "diverse from alpaca.json"}
+    rows = [replace(row, method=named.get(row.method, row.method)) for row in tuned_rows()]
+    apart = {one.about: one.verdict for one in tuned_claims(TunedView(tuple(rows))) if one.statement == STAYS}
+    whole = [one for one in tuned_claims(TunedView(tuple(tuned_rows()))) if one.statement == STAYS]
+    assert apart == {
+        f"{one.about.rpartition(', ')[0]}, {named[one.about.rpartition(', ')[2]]}": one.verdict
+        for one in whole
+    }
+    assert apart
+
+
 def test_a_study_that_tunes_nothing_says_so() -> None:
     rows = [row for row in tuned_rows() if not row.asked]
     view = TunedView((*rows, *(replace(row, method="diverse") for row in rows)))

@@ -32,8 +32,9 @@ def tuned_claims(view: TunedView) -> list[Statement]:
     for place in view.places:
         found += _of_quality(view, place)
     for place in view.poisoned:
-        for method in (m for m in (CURATED, AT_RANDOM) if m in view.methods):
-            found += (_of_poison(view, place, method, attack) for attack in view.attacks)
+        for method in (CURATED, AT_RANDOM):
+            for label in (label for label in view.methods if label.partition(" from ")[0] == method):
+                found += (_of_poison(view, place, label, attack) for attack in view.attacks)
     return found
 
 
