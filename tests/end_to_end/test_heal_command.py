@@ -193,10 +193,12 @@ def test_interrupted_it_says_so_and_leaves_nothing(owned: heal_kit.Owned, tmp_pa
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
     code, _, told = finish(process)
-    # On a busy machine the signal was once seen to end Python itself, before it could say so.
+    # Where it comes while Python executes a string, as dataclasses do, Python says -2 in the end, whatever
+    # was made of it; and on a busy machine it was once seen to end Python before that could say so.
+    said = "stopped; nothing was written" in told
     assert code in {130, -signal.SIGINT}
-    assert ("stopped; nothing was written" in told) == (code == 130)
-    assert not [path for path in tmp_path.iterdir() if code == 130 or path.name == "out"]
+    assert said or code == -signal.SIGINT
+    assert not [path for path in tmp_path.iterdir() if said or path.name == "out"]
 
 
 def test_a_model_of_a_run_is_healed_with_all_that_the_run_knows(
