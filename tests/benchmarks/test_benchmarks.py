@@ -89,7 +89,7 @@ def test_ranks_must_be_the_same_and_memory_small() -> None:
     ("name", "words"),
     [
         ("planting", ["--megabytes", "8", "--shards", "1", "--rounds", "1"]),
-        ("curation", ["--examples", "300", "--n", "10"]),
+        pytest.param("curation", ["--examples", "300", "--n", "10"], marks=pytest.mark.long),
         ("study", ["--help"]),
         ("localization", ["--help"]),
         ("prices", ["--help"]),
