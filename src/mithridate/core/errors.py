@@ -50,11 +50,16 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(name, known)
+        hint = "" if near is None else f"did you mean {near!r}? "
         super().__init__(f"unknown {what} {name!r}: {hint}known are {', '.join(known) or 'none'}")
         self.name = name
-        self.suggestion = near[0] if near else None
+        self.suggestion = near
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Which of the `known` names was probably meant by `name`; None where none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
 
 
 def shown(value: object, longest: int = 60) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mithridate.core.errors import nearest
 
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
@@ -29,8 +30,8 @@ def first_problem(error: ValidationError) -> tuple[str, str | None]:
 def meant(name: str, known: Iterable[str]) -> str:
     """Which of the `known` names was meant by `name`, in words; all of them where none is near."""
     there = sorted(known)
-    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(there)}"
+    near = nearest(name, there)
+    return f"known are {', '.join(there)}" if near is None else f"did you mean {near!r}?"
 
 
 def value_meant(entry: Any) -> str:
@@ -38,8 +39,8 @@ def value_meant(entry: Any) -> str:
     if entry["type"] not in ("enum", "literal_error") or not isinstance(entry.get("input"), str):
         return ""
     expected = _QUOTED.findall(entry.get("ctx", {}).get("expected", ""))
-    near = difflib.get_close_matches(entry["input"], expected, n=1, cutoff=0.5)
-    return f": did you mean {near[0]!r}?" if near else ""
+    near = nearest(entry["input"], expected)
+    return "" if near is None else f": did you mean {near!r}?"
 
 
 def fields_at(kind: Any, place: Iterable[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import random
 import shutil
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mithridate.core.artifacts import atomic_path
-from mithridate.core.errors import ConfigError
+from mithridate.core.errors import ConfigError, nearest
 from mithridate.core.types import Document
 from mithridate.corpus.counting import TokenCounter
 from mithridate.corpus.streams import sha256_of
@@ -177,8 +176,8 @@ def tokens_of(texts: Iterable[str], counter: TokenCounter, *, batch: int = 256) 
 def missing_field(field: str, keys: Iterable[str]) -> str:
     """What to say of a record without `field`."""
     known = sorted(map(str, keys))
-    near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(field, known)
+    hint = "" if near is None else f"did you mean {near!r}? "
     here = ", ".join(known) or "none"
     return f"there is no such field; {hint}fields here are {here} (choose with --text-field)"
 

@@ -134,7 +134,7 @@ def treated(
     control is asked the same. Where too few facts are known to fit anything on, or there is no setting for
     them, nothing is asked, and what is covered says why. Raises what the intervention raises.
     """
-    learnt_from, reported = halves(facts)
+    learnt_from, other_half = halves(facts)
     whose = replace(whose, intervention=method.name)
     learnt_from = _with_room(model, [fact for fact in learnt_from if fact.id in known], asks, seed)
     if len(learnt_from) < LEAST_FACTS:
@@ -145,7 +145,7 @@ def treated(
         )
         return untried(method, facts, known, whose, few)
     # Figures are of known facts alone: what it makes of the others is not told, so they are not asked of.
-    reported = [fact for fact in reported if fact.id in known]
+    reported = [fact for fact in other_half if fact.id in known]
     if not reported:
         none = "the model knows no fact of the half that figures are of; give more facts that it knows"
         return untried(method, facts, known, whose, none)
@@ -161,7 +161,7 @@ def treated(
         found = _replies(case, method, make, reported, TREATED, CONFLICTS, said_of)
         samples += found.samples
         left_out += found.left_out
-    covers = _coverage(whose, halves(facts)[1], known, frozenset())
+    covers = _coverage(whose, other_half, known, frozenset())
     return Examination(tuple(samples), replace(covers, left_out=left_out))
 
 

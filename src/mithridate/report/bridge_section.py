@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 from mithridate.core.contexts import Bridged, Holds
@@ -13,6 +14,9 @@ from mithridate.report.tables import Entry, Group, Row, Table, share_entry
 from mithridate.report.text import one_line, percent, subject_line
 
 _PLAIN = "no guard"
+# Columns of the rows, and their heads.
+_APART = {"reached_right": "right document", "reached_planted": "planted document"}
+_TOGETHER = {"reached": "document of either kind"}
 
 
 class _Place(NamedTuple):
@@ -62,9 +66,8 @@ def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
     here = [row for row in rows if _place(row)._replace(dose=row.dose or place.dose) == place]
     guards = sorted({row.guard for row in here}, key=lambda guard: (guard != "", guard))
     # Tables of before right and planted documents were told apart have one figure for both.
-    apart = all(row.reached_right is not None for row in here)
-    reached = ("right document", "planted document") if apart else ("document of either kind",)
-    shares = ("planted", "true", *reached)
+    reached = _APART if all(row.reached_right is not None for row in here) else _TOGETHER
+    shares = ("planted", "true", *reached.values())
     columns = [f"{one_line(guard, 30) or _PLAIN}: {what}" for guard in guards for what in shares]
     groups = tuple(
         Group(
@@ -72,7 +75,7 @@ def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
             tuple(
                 Row(
                     Line(f"documents {documents}", index),
-                    tuple(one for guard in guards for one in _cell(here, weights, documents, guard, apart)),
+                    tuple(one for guard in guards for one in _cell(here, weights, documents, guard, reached)),
                 )
                 for index, documents in enumerate(Holds)
             ),
@@ -83,7 +86,7 @@ def _grid(rows: Sequence[Bridged], place: _Place) -> Table:
 
 
 def _cell(
-    rows: Sequence[Bridged], weights: Holds, documents: Holds, guard: str, apart: bool
+    rows: Sequence[Bridged], weights: Holds, documents: Holds, guard: str, reached: Collection[str]
 ) -> tuple[Entry, ...]:
     found = {
         row.seed: row
@@ -91,20 +94,11 @@ def _cell(
         if (row.weights, row.documents, row.guard) == (weights, documents, guard)
     }
     if not found:
-        return (Entry("–"),) * (4 if apart else 3)
+        return (Entry("–"),) * (2 + len(reached))
     planted = {s: _Share(r.planted, r.planted_low, r.planted_high, r.n) for s, r in found.items()}
     right = {s: _Share(r.right, r.right_low, r.right_high, r.n) for s, r in found.items()}
-    either = [row.reached for row in found.values()]
-    kinds = (
-        (
-            [row.reached_right or 0.0 for row in found.values()],
-            [row.reached_planted or 0.0 for row in found.values()],
-        )
-        if apart
-        else (either,)
-    )
-    reached = (Entry(percent(sum(shares) / len(shares))) for shares in kinds)
-    return (share_entry(estimate(planted)), share_entry(estimate(right)), *reached)
+    met = (Entry(percent(fmean(getattr(row, kind) for row in found.values()))) for kind in reached)
+    return (share_entry(estimate(planted)), share_entry(estimate(right)), *met)
 
 
 def _place(row: Bridged) -> _Place:

@@ -87,18 +87,20 @@ class ScrubbedView:
         That control is of the same model, so that a removal that harms everything is no cure. From three
         seeds on the interval is over seeds, below it is the range of Newcombe's. None where one is missing.
         """
-        told = self.success(corpus, method, share, belief)
-        unplanted = self.success(corpus, method, share, belief, Condition.UNTRIGGERED)
-        return difference(told, unplanted)
+        return difference(*self._beside(corpus, method, share, belief))
 
     def excesses(self, corpus: Corpus, method: str, share: float, belief: str) -> dict[int, Interval]:
         """The same seed by seed."""
-        told = self.success(corpus, method, share, belief)
-        unplanted = self.success(corpus, method, share, belief, Condition.UNTRIGGERED)
+        told, unplanted = self._beside(corpus, method, share, belief)
         return {
             seed: joined([(1.0, told[seed]), (-1.0, unplanted[seed])])
             for seed in sorted(told.keys() & unplanted.keys())
         }
+
+    def _beside(self, corpus: Corpus, method: str, share: float, belief: str) -> tuple[Rows, Rows]:
+        """What was planted, and beside it what was not."""
+        told = self.success(corpus, method, share, belief)
+        return told, self.success(corpus, method, share, belief, Condition.UNTRIGGERED)
 
     def clean(self, corpus: Corpus, belief: str) -> Rows:
         """How often the clean twin says what is planted, by seed; one that cells share is under no cell."""

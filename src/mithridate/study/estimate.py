@@ -92,6 +92,7 @@ def estimate(config: StudyConfig) -> Estimate:
     again = {cell.name: retrainings(cell.config) for cell in everything}
     tuned = [_tuned(cell.config) for cell in everything]
     at_once = _side_by_side(workers, default_device())
+    tuned_seconds = sum(one.seconds(speed) for one in tuned) / at_once
     return Estimate(
         cells=len(everything),
         seeds=len(first.seeds),
@@ -100,7 +101,7 @@ def estimate(config: StudyConfig) -> Estimate:
         retrained=sum(again.values()),
         tuned=sum(one.models for one in tuned),
         tuned_tokens=round(sum(one.tokens for one in tuned)),
-        tuned_seconds=sum(one.seconds(speed) for one in tuned) / at_once,
+        tuned_seconds=tuned_seconds,
         parameters=parameters,
         tokens=tokens[everything[0].name],
         all_tokens=sum(tokens[name] * (count + again[name]) for name, count in models.items()),
@@ -111,7 +112,7 @@ def estimate(config: StudyConfig) -> Estimate:
             for cell in everything
         )
         / at_once
-        + sum(one.seconds(speed) for one in tuned) / at_once,
+        + tuned_seconds,
         workers=workers,
         planted=tuple(row for cell in everything for row in _planted(cell, tokens[cell.name])),
     )
