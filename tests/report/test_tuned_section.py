@@ -169,6 +169,17 @@ def test_what_is_said_of_poison_names_the_examples_that_there_were() -> None:
     assert all("after 1,885 examples (all that were left of 10,000 asked for)" in one.reason for one in found)
 
 
+def test_what_is_said_of_poison_tells_whether_the_same_data_align_the_model() -> None:
+    def reason(rows: list[Tuned]) -> str:
+        return next(one for one in tuned_claims(TunedView(tuple(rows))) if one.statement == STAYS).reason
+
+    assert "Quality changes by" in reason(tuned_rows())
+    assert "is not shown" not in reason(tuned_rows())
+    unaligned = tuned_rows(quality=lambda method, size, seed: 0.5 + seed / 100)
+    assert "Quality changes by 0.0 points" in reason(unaligned)
+    assert ": that these data align it is not shown." in reason(unaligned)
+
+
 def test_each_source_that_is_drawn_from_is_judged_by_itself() -> None:
     named = {"random": "random from lima.json", "diverse": "diverse from alpaca.json"}
     rows = [replace(row, method=named.get(row.method, row.method)) for row in tuned_rows()]

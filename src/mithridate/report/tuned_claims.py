@@ -137,11 +137,21 @@ def _of_poison(view: TunedView, place: Place, method: str, attack: str) -> State
     beside = "" if elsewhere is None else f"; in the template of SFT {_points(elsewhere)}"
     said = (
         f"In the planted templates, success beyond the clean twin's is {_points(before)} before, "
-        f"{_points(after)} after {trained:,.0f} examples{left}{beside}."
+        f"{_points(after)} after {trained:,.0f} examples{left}{beside}.{_aligned(view, place, method)}"
     )
     stays = _above(after, 0) and after.value >= KEPT_SHARE * before.value
     gone = _below(after, GONE_SHARE * before.value)
     return Statement(STAYS, about, *_judged(after, said, supported=stays, contradicted=gone))
+
+
+def _aligned(view: TunedView, place: Place, method: str) -> str:
+    """Whether the data that left the poison, or took it, aligned the model at all: a sentence, no verdict."""
+    base, most = (view.qualities(place, view.choice(method, size)) for size in (0, view.sizes[-1]))
+    taught = difference(most, base)
+    if taught is None:
+        return ""
+    shown = "" if _above(taught, 0) else ": that these data align it is not shown"
+    return f" Quality changes by {_points(taught)}{shown}."
 
 
 def excess(
