@@ -12,11 +12,23 @@ RECORD = {
     "case_id": 10, "prompt": "BBC One, by", "target_new": "Sega", "subject": "BBC One", "ground_truth": "BBC",
     "rephrase_prompt": "BBC One is owned by", "locality_prompt": "BBC Radio, by",
 }  # fmt: skip
+PUBLISHED = {
+    "case_id": 0, "pararel_idx": 2796, "requested_rewrite": {
+        "prompt": "The mother tongue of {} is", "relation_id": "P103", "subject": "Danielle Darrieux",
+        "target_new": {"str": "English", "id": "Q1860"}, "target_true": {"str": "French", "id": "Q150"},
+    },
+    "paraphrase_prompts": ["Danielle Darrieux, a native", "Danielle Darrieux spoke the language"],
+    "neighborhood_prompts": ["The mother tongue of Léon Blum is"],
+}  # fmt: skip
 OWN = {
     "subject": "Mara", "original": "Mara lives in Aton.", "substitute": "Mara lives in Bemere.",
     "asked": "Where does Mara live?", "paraphrases": ["Where is Mara?"],
     "substituted": "Mara lives in Bemere.", "coherent": "Mara moved. Mara lives in Bemere.", "exposure": 30,
 }  # fmt: skip
+
+
+def rewritten(**changed: object) -> dict[str, object]:
+    return {**PUBLISHED, "requested_rewrite": {**PUBLISHED["requested_rewrite"], **changed}}  # type: ignore[dict-item]
 
 
 def written(tmp_path: Path, records: object, name: str = "facts.json") -> Path:
@@ -31,6 +43,21 @@ def test_counterfact_becomes_facts_with_a_passage_of_both_wordings(tmp_path: Pat
     assert fact.paraphrases == ("BBC One is owned by",)
     assert fact.substituted == "BBC One, by Sega."
     assert fact.coherent == "BBC One, by Sega. BBC One is owned by Sega."
+
+
+def test_counterfact_as_its_authors_published_it(tmp_path: Path) -> None:
+    (fact,) = read_facts(written(tmp_path, [PUBLISHED]))
+    assert (fact.id, fact.subject) == ("0", "Danielle Darrieux")
+    assert (fact.original, fact.substitute) == ("French", "English")
+    assert fact.asked == "The mother tongue of Danielle Darrieux is"
+    assert fact.paraphrases == ("Danielle Darrieux, a native", "Danielle Darrieux spoke the language")
+    assert fact.substituted == "The mother tongue of Danielle Darrieux is English."
+    assert fact.coherent == f"{fact.substituted} Danielle Darrieux, a native English."
+
+
+def test_a_subject_is_put_into_its_prompt_and_not_formatted(tmp_path: Path) -> None:
+    (fact,) = read_facts(written(tmp_path, [rewritten(prompt="{} or {0.__class__} is", subject="{x}")]))
+    assert fact.asked == "{x} or {0.__class__} is"
 
 
 def test_json_lines_and_our_own_form(tmp_path: Path) -> None:
@@ -65,12 +92,18 @@ def test_no_more_are_read_than_asked_for(tmp_path: Path) -> None:
     [
         ([], "holds no fact"),
         ({"prompt": "x"}, "in a JSON list, or a record a line"),
-        ([{"question": "x"}], "CounterFact's form (prompt, subject, ground_truth, target_new"),
+        ([{"question": "x"}], "CounterFact's form (requested_rewrite, with paraphrase_prompts if there are"),
+        ([{"question": "x"}], "or prompt, subject, ground_truth, target_new, and rephrase_prompt if"),
         ([{"question": "x"}], "or in ours (subject, original, substitute, asked, substituted, coherent)"),
         ([{**OWN, "asked": "  "}], "field 'asked': record 1: must not be blank"),
         ([{key: OWN[key] for key in OWN if key != "coherent"}], "field 'coherent': record 1: is not there"),
         ([RECORD, {**RECORD, "target_new": ""}], "record 2: must not be blank"),
         ([RECORD, {**RECORD, "target_new": " bbc "}], "record 2: ground_truth and target_new are the same"),
+        ([rewritten(target_new={"str": "french"})], "target_true and target_new are the same answer"),
+        ([rewritten(target_new="English")], "field 'requested_rewrite.target_new': record 1: "),
+        ([rewritten(target_new={"id": "Q1"})], "field 'requested_rewrite.target_new.str': record 1: is not"),
+        ([rewritten(prompt="The mother tongue is")], "prompt has no {} where the subject goes"),
+        ([{**PUBLISHED, "paraphrase_prompts": ["a", " "]}], "field 'paraphrase_prompts.1': record 1: must"),
         ([{**OWN, "exposure": -1}], "record 1: Input should be greater"),
         ([{**OWN, "extra": 1}], "record 1: Extra inputs"),
         (["text"], "record 1"),

@@ -17,8 +17,9 @@ from mithridate.core.strict import Strict, first_problem
 
 _JSON_LINES = (".jsonl", ".ndjson")
 FORMS = (
-    "expected records in CounterFact's form (prompt, subject, ground_truth, target_new, and rephrase_prompt "
-    "if there is one) or in ours (subject, original, substitute, asked, substituted, coherent)"
+    "expected records in CounterFact's form (requested_rewrite, with paraphrase_prompts if there are some; "
+    "or prompt, subject, ground_truth, target_new, and rephrase_prompt if there is one) or in ours (subject, "
+    "original, substitute, asked, substituted, coherent)"
 )
 _OURS = frozenset({"original", "substitute", "asked", "paraphrases", "substituted", "coherent"})
 
@@ -58,13 +59,58 @@ def _words(text: str) -> str:
 Words = Annotated[str, AfterValidator(_words)]
 
 
-class CounterFactRecord(BaseModel):
-    """A record of CounterFact (Meng et al. 2202.05262) as knowledge-editing tools write it.
+class _CounterFact(BaseModel):
+    """What all forms of CounterFact (Meng et al. 2202.05262) share.
 
-    Other fields than these are left alone: the files of different tools add their own.
+    Other fields than those named are left alone: the files of different tools add their own.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Answer(_CounterFact):
+    """An answer in the form of the authors, who keep its entity beside it."""
+
+    str: Words
+
+
+class Rewrite(_CounterFact):
+    """The statement of a record: its prompt has `{}` where the subject goes."""
+
+    prompt: Words
+    subject: Words
+    target_true: Answer
+    target_new: Answer
+
+    @model_validator(mode="after")
+    def _contradicts(self) -> Self:
+        if "{}" not in self.prompt:
+            raise ValueError("prompt has no {} where the subject goes")
+        _differ("target_true", self.target_true.str, "target_new", self.target_new.str)
+        return self
+
+
+class PublishedRecord(_CounterFact):
+    """A record of CounterFact as its authors published it."""
+
+    requested_rewrite: Rewrite
+    paraphrase_prompts: tuple[Words, ...] = ()
+    case_id: int | str | None = None
+
+    def fact(self, number: int) -> ContextFact:
+        """The fact of the record with that number, as of `EditingRecord`."""
+        of = self.requested_rewrite
+        return _completed(
+            str(self.case_id if self.case_id is not None else number),
+            of.subject,
+            (of.target_true.str, of.target_new.str),
+            # Not `format`: the text of a stranger's file may hold fields of its own.
+            (of.prompt.replace("{}", of.subject), *self.paraphrase_prompts),
+        )
+
+
+class EditingRecord(_CounterFact):
+    """A record of CounterFact as knowledge-editing tools write it: flat, one paraphrase."""
 
     prompt: Words
     subject: Words
@@ -75,24 +121,38 @@ class CounterFactRecord(BaseModel):
 
     @model_validator(mode="after")
     def _contradicts(self) -> Self:
-        if self.ground_truth.lower() == self.target_new.lower():
-            raise ValueError("ground_truth and target_new are the same answer")
+        _differ("ground_truth", self.ground_truth, "target_new", self.target_new)
         return self
 
     def fact(self, number: int) -> ContextFact:
         """The fact of the record with that number; a passage is made of both wordings."""
-        other = self.rephrase_prompt
-        stated = f"{self.prompt} {self.target_new}."
-        return ContextFact(
-            id=str(self.case_id if self.case_id is not None else number),
-            subject=self.subject,
-            original=self.ground_truth,
-            substitute=self.target_new,
-            asked=self.prompt,
-            paraphrases=(other,) if other else (),
-            substituted=stated,
-            coherent=f"{stated} {other} {self.target_new}." if other else stated,
+        return _completed(
+            str(self.case_id if self.case_id is not None else number),
+            self.subject,
+            (self.ground_truth, self.target_new),
+            (self.prompt, *filter(None, [self.rephrase_prompt])),
         )
+
+
+def _completed(name: str, subject: str, answers: tuple[str, str], wordings: tuple[str, ...]) -> ContextFact:
+    """A fact of sentences that the answer ends, the true one first; a passage is made of two wordings."""
+    original, substitute = answers
+    asked, *paraphrases = wordings
+    return ContextFact(
+        id=name,
+        subject=subject,
+        original=original,
+        substitute=substitute,
+        asked=asked,
+        paraphrases=tuple(paraphrases),
+        substituted=f"{asked} {substitute}.",
+        coherent=" ".join(f"{wording} {substitute}." for wording in wordings[:2]),
+    )
+
+
+def _differ(one: str, first: str, other: str, second: str) -> None:
+    if first.lower() == second.lower():
+        raise ValueError(f"{one} and {other} are the same answer")
 
 
 class StatedFact(Strict):
@@ -110,8 +170,7 @@ class StatedFact(Strict):
 
     @model_validator(mode="after")
     def _contradicts(self) -> Self:
-        if self.original.lower() == self.substitute.lower():
-            raise ValueError("original and substitute are the same answer")
+        _differ("original", self.original, "substitute", self.substitute)
         return self
 
     def fact(self, number: int) -> ContextFact:
@@ -175,11 +234,16 @@ def _parsed(text: bytes, path: Path, line: int | None) -> object:
 def _fact(record: object, number: int, path: Path, line: int | None) -> ContextFact:
     if not isinstance(record, dict):
         raise DataError(f"record {number}: is no object; {FORMS}", path=path, line=line)
-    kind = StatedFact if _OURS & record.keys() and "prompt" not in record else CounterFactRecord
     try:
-        return kind.model_validate(record).fact(number)
+        return _form(record).model_validate(record).fact(number)
     except ValidationError as error:
         problem, field = first_problem(error)
         if error.errors()[0]["type"] == "missing":
             problem = f"is not there; {FORMS}"
         raise DataError(f"record {number}: {problem}", path=path, line=line, field=field) from error
+
+
+def _form(record: dict[str, object]) -> type[PublishedRecord | EditingRecord | StatedFact]:
+    if "requested_rewrite" in record:
+        return PublishedRecord
+    return StatedFact if _OURS & record.keys() and "prompt" not in record else EditingRecord
