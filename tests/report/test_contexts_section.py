@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -167,7 +168,7 @@ def test_the_curve_falls_where_priors_grow_and_is_not_drawn_where_it_cannot_be()
 def test_the_section_shows_and_prints_what_it_rests_on() -> None:
     section = contexts_section(view_of(seeds=(0, 1, 2)))
     assert section is not None
-    assert len(section.charts) == 4
+    assert len(section.charts) == 8
     words = " ".join(Reader(fill_page("experiment.html.j2", experiment=section)).words.split())
     for said in (
         "Prompting cannot override",
@@ -183,6 +184,24 @@ def test_the_section_shows_and_prints_what_it_rests_on() -> None:
     Console(file=out, width=100).print(section_summary(section))
     assert "supported: An intervention can" in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= 100
+
+
+def test_every_figure_is_told_by_how_often_facts_were_stated_with_intervals() -> None:
+    section = contexts_section(view_of(seeds=(0, 1, 2)))
+    assert section is not None
+    (told, _) = [table for table in section.tables if table.caption.startswith("By times stated")]
+    assert [group.title for group in told.groups] == [
+        "Answered from the context, in other words",
+        "Memorization ratio, in other words",
+        "Efficacy",
+        "Paraphrase score",
+        "Pair accuracy",
+    ]
+    drawn = json.loads(section.charts[0].json)["data"]
+    dots = [one for one in drawn if one.get("error_y")]
+    assert len(dots) == len(section.legend)
+    assert any(reach for one in dots for reach in one["error_y"]["array"])
+    assert len({one["x"][0] for one in dots}) == len(dots)
 
 
 def hostile(rows: list[Contextual], samples: list[ContextSample]) -> ContextView:

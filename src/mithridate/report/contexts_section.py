@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,18 +15,37 @@ from mithridate.core.statistics import Interval
 from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.contexts_claims import context_claims
 from mithridate.report.contexts_words import COLUMNS, HALVES, LEGEND, coverage_words
-from mithridate.report.figures import empty_figure, label, share_axis
+from mithridate.report.figures import empty_figure, share_axis, whiskers
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
 from mithridate.report.tables import Entry, Group, Row, Table, share_entry
-from mithridate.report.text import number, one_line, percent, subject_line
+from mithridate.report.text import number, one_line, subject_line
 
 _CURVE_POINTS = 40
+_BESIDE = 0.025
+"""How far dots of one prompt stand from those of the next, in powers of ten, to tell intervals apart."""
 _EXPLAINED = (
     "Prompts state something else than what the model has learnt, in the fact's own sentence (substituted) "
     "or in a passage that fits (coherent). Figures are over facts that the model answers right without a "
     "context, or, under “facts it does not know”, over those of which it gives neither answer: that shows "
     f"whether it reads contexts at all. {LEGEND}"
+)
+
+
+class _Told(NamedTuple):
+    """A figure that is told by how often facts were stated, and the wording in which it is asked."""
+
+    title: str
+    metric: ContextMetric
+    wording: Wording
+
+
+_BY_EXPOSURE = (
+    _Told("Answered from the context, in other words", ContextMetric.SUBSTITUTE, Wording.PARAPHRASE),
+    _Told("Memorization ratio, in other words", ContextMetric.MEMORIZATION_RATIO, Wording.PARAPHRASE),
+    _Told("Efficacy", ContextMetric.EFFICACY, Wording.ASKED),
+    _Told("Paraphrase score", ContextMetric.EFFICACY, Wording.PARAPHRASE),
+    _Told("Pair accuracy", ContextMetric.PAIR_ACCURACY, Wording.ASKED),
 )
 
 
@@ -67,40 +87,35 @@ def _charts(view: ContextView, lines: Sequence[Line]) -> Iterator[Chart]:
             continue
         for conflict in view.conflicts:
             about = subject_line(*place, conflict)
-            for metric, title in (
-                (ContextMetric.SUBSTITUTE, "Answered from the context"),
-                (ContextMetric.MEMORIZATION_RATIO, "Memorization ratio"),
-            ):
-                words = f"{title} against exposures, a line a prompt"
-                yield chart(f"{title}, {about}", words, _drawn(view, lines, place, conflict, metric))
+            for told in _BY_EXPOSURE:
+                if told.title != "Efficacy":  # in a table: its chart would be the paraphrase score's again
+                    words = f"{told.title} against exposures, a line a prompt"
+                    yield chart(f"{told.title}, {about}", words, _drawn(view, lines, place, conflict, told))
 
 
 def _drawn(
-    view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict, metric: ContextMetric
+    view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict, told: _Told
 ) -> go.Figure:
     figure = empty_figure()
     exposures = view.exposures(place)
-    for line, strength in zip(lines, view.strengths, strict=True):
-        found = [
-            (exposure, share)
+    for index, (line, strength) in enumerate(zip(lines, view.strengths, strict=True)):
+        shares = {
+            exposure: view.figure(place, Case(exposure, conflict, strength, told.wording), told.metric)
             for exposure in exposures
-            if (share := view.figure(place, Case(exposure, conflict, strength), metric))
-        ]
-        said = [f"{exposure:,} times: {percent(share.value)}" for exposure, share in found]
-        fitted = metric is ContextMetric.SUBSTITUTE and _add_curve(
+        }
+        kept = [exposure for exposure, share in shares.items() if share]
+        fitted = told.metric is ContextMetric.SUBSTITUTE and _add_curve(
             figure, view, line, place, conflict, strength
         )
+        beside = 10 ** (_BESIDE * (index - (len(lines) - 1) / 2))
         figure.add_trace(
-            go.Scatter(
-                x=[exposure for exposure, _ in found],
-                y=[100 * share.value for _, share in found],
+            whiskers(
+                line,
+                [exposure * beside for exposure in kept],
+                [shares[exposure] for exposure in kept],
+                [f"{exposure:,} times" for exposure in kept],
                 # A curve is drawn for itself: dots joined besides would be two lines of one colour.
-                mode="markers" if fitted else "lines+markers",
-                name=label(line.label),
-                line={"color": line.colour, "dash": line.dash, "width": 1.6},
-                marker={"color": line.colour, "symbol": line.symbol, "size": 8},
-                hovertext=said,
-                hovertemplate="%{hovertext}<extra>" + label(line.label) + "</extra>",
+                "markers" if fitted else "lines+markers",
             )
         )
     share_axis(figure)
@@ -213,22 +228,21 @@ def _entries(
 def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflict: Conflict) -> Table:
     exposures = view.exposures(place)
 
-    def rows(metric: ContextMetric) -> tuple[Row, ...]:
+    def rows(told: _Told) -> tuple[Row, ...]:
         return tuple(
             Row(
                 line,
                 tuple(
-                    share_entry(view.figure(place, Case(exposure, conflict, strength), metric))
+                    share_entry(
+                        view.figure(place, Case(exposure, conflict, strength, told.wording), told.metric)
+                    )
                     for exposure in exposures
                 ),
             )
             for line, strength in zip(lines, view.strengths, strict=True)
         )
 
-    groups = (
-        Group("Answered from the context, in other words", rows(ContextMetric.SUBSTITUTE)),
-        Group("Memorization ratio, in other words", rows(ContextMetric.MEMORIZATION_RATIO)),
-    )
+    groups = tuple(Group(told.title, rows(told)) for told in _BY_EXPOSURE)
     heads = tuple(f"{exposure:,}" for exposure in exposures)
     return Table(f"By times stated, {subject_line(*place, conflict)}", heads, groups if exposures else ())
 
