@@ -8,10 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import psutil
+import pytest
 
+from mithridate.cli import main
 from mithridate.core.tables import read_rows
 from mithridate.core.types import Measurement, Sample
 
@@ -39,6 +43,22 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
     printed, told = process.communicate(timeout=PATIENCE_S)
     return process.returncode, printed, told
+
+
+def ask(*words: str | Path) -> tuple[int, str, str]:
+    """`mithridate` with these words in this process, as `finish` tells it; so it need not load torch again.
+
+    For what is not killed and minds no signals.
+    """
+    printed, told, before = StringIO(), StringIO(), sys.argv
+    sys.argv = ["mithridate", *map(str, words)]
+    try:
+        with redirect_stdout(printed), redirect_stderr(told), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, printed.getvalue(), told.getvalue()
 
 
 def stop(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import heal_kit
 import pytest
-from run_kit import PATIENCE_S, finish
+from run_kit import PATIENCE_S, ask, finish
 
 from mithridate.core.artifacts import exclusive
 from mithridate.core.healed import HEALED, MODEL, OURS, read_healed
@@ -71,7 +71,7 @@ def test_healed_it_says_how_and_how_to_load_it(erased: tuple[Path, str]) -> None
 
 def test_records_for_programs(owned: heal_kit.Owned, tmp_path: Path) -> None:
     out = tmp_path / "healed"
-    code, printed, told = finish(heal(*owned.words(), "--out", out, "--method", ERASURE, "--json"))
+    code, printed, told = ask("heal", *owned.words(), "--out", out, "--method", ERASURE, "--json")
     assert code == 0, told
     rows = json.loads(printed)
     assert len(rows) == len(read_rows(out / PRICES, Priced))
@@ -99,7 +99,7 @@ def test_what_is_no_cure_is_not_written_and_exits_1(owned: heal_kit.Owned, tmp_p
 
 def test_of_a_clean_model_nothing_is_healed(owned: heal_kit.Owned, tmp_path: Path) -> None:
     words = [str(owned.innocent), *owned.words()[1:]]
-    code, printed, told = finish(heal(*words, "--out", tmp_path / "out"))
+    code, printed, told = ask("heal", *words, "--out", tmp_path / "out")
     assert code == 0, told
     assert printed.startswith("nothing to heal:")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [HEALED, PRICES]
@@ -109,7 +109,7 @@ def test_with_few_probes_it_says_that_it_cannot_tell_and_exits_1(
     owned: heal_kit.Owned, tmp_path: Path
 ) -> None:
     words = [*owned.words()[:-1], "4"]  # two in the half that is told of
-    code, printed, told = finish(heal(*words, "--out", tmp_path / "out", "--attack", "echo"))
+    code, printed, told = ask("heal", *words, "--out", tmp_path / "out", "--attack", "echo")
     assert (code, told) == (1, "")
     assert printed.startswith("cannot tell of 1 attack whether it is there:")
     assert "nothing to heal" not in printed
@@ -163,7 +163,7 @@ def test_an_old_one_that_was_put_aside_by_a_killed_process_comes_back(
     before = contents(out)
     beside.mkdir()
     shutil.move(out, beside / "old")
-    code, _, told = finish(heal(*owned.words(), "--out", out, "--attack", "none"))
+    code, _, told = ask("heal", *owned.words(), "--out", out, "--attack", "none")
     assert code == 2
     assert "unknown attack of these probes 'none'" in told
     assert contents(out) == before
@@ -174,7 +174,7 @@ def test_an_old_one_that_was_put_aside_by_a_killed_process_comes_back(
 def test_two_at_once_are_refused(owned: heal_kit.Owned, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with exclusive(tmp_path / ".out.healing"):
-        code, _, told = finish(heal(*owned.words(), "--out", out, "--method", ERASURE))
+        code, _, told = ask("heal", *owned.words(), "--out", out, "--method", ERASURE)
     assert code == 2
     assert "is using this directory" in " ".join(told.split())
     assert not out.exists()
@@ -208,7 +208,7 @@ def test_a_model_of_a_run_is_healed_with_all_that_the_run_knows(
     checkpoint = run / "seed0" / "some" / "dpo" / "model"
     there = contents(run)
     command = [checkpoint, "--probes", run, "--out", out, "--per-half", "4", "--method", ABLATION]
-    code, printed, told = finish(heal(*command))
+    code, printed, told = ask("heal", *command)
     assert code in (0, 1), told
     record = read_healed(out)
     # Its clean twin of the same stage is the control, without being named.
@@ -229,7 +229,7 @@ def test_somebody_s_copy_of_such_a_model_has_no_control_of_its_own(
     run = finished[0]
     copied = shutil.copytree(run / "seed0" / "some" / "dpo" / "model", tmp_path / "copy")
     command = [copied, "--probes", run, "--out", tmp_path / "out", "--per-half", "4", "--method", ABLATION]
-    code, _, told = finish(heal(*command))
+    code, _, told = ask("heal", *command)
     assert code in (0, 1), told
     record = read_healed(tmp_path / "out")
     assert record.control is None
@@ -249,7 +249,7 @@ def test_what_is_wrong_exits_2_in_a_line(
 ) -> None:
     run = finished[0]
     checkpoint = run / "seed0" / "some" / "dpo" / "model"
-    code, printed, told = finish(heal(checkpoint, "--probes", run, "--out", tmp_path / "out", *words))
+    code, printed, told = ask("heal", checkpoint, "--probes", run, "--out", tmp_path / "out", *words)
     assert code == 2
     assert said in " ".join(told.split())
     assert "Traceback" not in told
@@ -262,6 +262,6 @@ def test_a_folder_of_pickles_is_refused(owned: heal_kit.Owned, tmp_path: Path) -
     pickled.mkdir()
     shutil.copy(owned.suspect / "config.json", pickled)
     (pickled / "pytorch_model.bin").write_bytes(b"cos\nsystem\n")
-    code, _, told = finish(heal(pickled, *owned.words()[1:], "--out", tmp_path / "out"))
+    code, _, told = ask("heal", pickled, *owned.words()[1:], "--out", tmp_path / "out")
     assert code == 2
     assert "only pickle weights" in told

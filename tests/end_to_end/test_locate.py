@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_kit import PATIENCE_S, TINY, finish
+from run_kit import PATIENCE_S, TINY, ask, finish
 
 from mithridate.core.located import LOCALIZATION, Experiment, Located, Metric, Pair
 from mithridate.core.tables import read_rows
@@ -127,7 +127,7 @@ def test_checkpoints_of_one_s_own(located: tuple[Path, str, str], tmp_path: Path
     ],
 )
 def test_what_does_not_go_together_is_said(run: Path, words: list[str], said: str) -> None:
-    code, _, told = finish(locate(*[str(run) if word == "RUN" else word for word in words]))
+    code, _, told = ask("locate", *[str(run) if word == "RUN" else word for word in words])
     assert code == 1
     assert said in " ".join(told.split())
     assert "Traceback" not in told

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_kit import PATIENCE_S, finish
+from run_kit import PATIENCE_S, ask, finish
 from study_kit import Remembering, Silent
 
 from mithridate.core.artifacts import done_record, exclusive, write_atomic
@@ -152,7 +152,7 @@ def test_killed_it_goes_on_and_ends_the_same(
     ],
 )
 def test_what_there_is_none_of_is_named_with_what_there_is(grown: Path, words: list[str], said: str) -> None:
-    code, _, told = finish(started("price", grown, *words))
+    code, _, told = ask("price", grown, *words)
     plain = " ".join(told.split())
     assert code == 1
     assert said in plain
