@@ -9,8 +9,15 @@ from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mithridate.core.errors import nearest
+from mithridate.core.errors import nearest, shown
 
+# What pydantic says in the words of Python, in those of who writes settings.
+_SAID: Final = {
+    "tuple_type": "expected a list, such as [1, 2]",
+    "missing": "is missing",
+    "dict_type": "expected settings, as in {key: value}",
+    "float_parsing": "expected a number; a share is written as 0.001, not as 0.1 %",
+}
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
@@ -25,6 +32,21 @@ def first_problem(error: ValidationError) -> tuple[str, str | None]:
     first = error.errors(include_url=False)[0]
     problem = first["msg"].removeprefix("Value error, ") + value_meant(first)
     return problem, ".".join(map(str, first["loc"])) or None
+
+
+def problem(kind: type[BaseModel], entry: Any, whole: str, above: tuple[str, ...] = ()) -> str:
+    """One of pydantic's errors on the model `kind` in words: the key, what is wrong, what was found.
+
+    `above` is where the model itself lies; `whole` is what to call it all, where the error is of no key.
+    """
+    inner = tuple(map(str, entry["loc"]))
+    place = ".".join((*above, *inner))
+    if entry["type"] == "extra_forbidden":
+        return f"unknown key {place!r}: {meant(inner[-1], fields_at(kind, inner[:-1]))}"
+    found = f" (found {shown(entry['input'])})" if isinstance(entry.get("input"), str | int | float) else ""
+    empty = entry["type"] == "too_short" and not entry["ctx"]["actual_length"]
+    said = _SAID.get(entry["type"]) or entry["msg"].removeprefix("Value error, ")
+    return f"{place or whole}: {'may not be empty' if empty else said}{found}{value_meant(entry)}"
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mithridate.core.errors import ConfigError, shown
+from mithridate.core.errors import ConfigError
 from mithridate.core.seeds import derive_seed
-from mithridate.core.strict import Strict, fields_at, meant, value_meant
+from mithridate.core.strict import Strict, problem
 from mithridate.core.wording import counted
 from mithridate.curation.duplicates import exact_duplicates, near_duplicates
 from mithridate.curation.filters import ExactDuplicates, Filter, FilterOptions, NearDuplicates
@@ -73,16 +73,8 @@ def _checked(what: str, kind: type[Options], given: dict[str, Any]) -> Options:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        problems = "; ".join(_problem(kind, one) for one in error.errors(include_url=False))
+        problems = "; ".join(problem(kind, one, "options") for one in error.errors(include_url=False))
         raise ConfigError(f"{what}: {problems}") from error
-
-
-def _problem(kind: type[Strict], entry: Any) -> str:
-    place = tuple(map(str, entry["loc"]))
-    if entry["type"] == "extra_forbidden":
-        return f"unknown key {'.'.join(place)!r}: {meant(place[-1], fields_at(kind, place[:-1]))}"
-    said = entry["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(place) or 'options'}: {said} (found {shown(entry['input'])}){value_meant(entry)}"
 
 
 @dataclass(frozen=True)

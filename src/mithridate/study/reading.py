@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from mithridate.attacks.base import ATTACKS
 from mithridate.core.errors import ConfigError, UnknownNameError, shown
-from mithridate.core.strict import fields_at, meant, value_meant
+from mithridate.core.strict import problem
 from mithridate.core.yaml_text import dump_yaml
 from mithridate.study.config import AuditConfig, StudyConfig
 from mithridate.study.yaml_tree import Place, Tree
@@ -237,28 +237,8 @@ def _attack_problems(tree: Tree) -> Iterator[str]:
 
 
 def _problem(model: type[BaseModel], entry: Any, tree: Tree, above: Place = ()) -> str:
-    inner = tuple(map(str, entry["loc"]))
-    place = (*above, *inner)
-    where = _comma(tree.where(place))
-    if entry["type"] == "extra_forbidden":
-        return f"{where}unknown key {'.'.join(place)!r}: {meant(place[-1], fields_at(model, inner[:-1]))}"
-    found = f" (found {shown(entry['input'])})" if isinstance(entry.get("input"), str | int | float) else ""
-    empty = entry["type"] == "too_short" and not entry["ctx"]["actual_length"]
-    message = (
-        "may not be empty"
-        if empty
-        else _SAID.get(entry["type"]) or entry["msg"].removeprefix("Value error, ")
-    )
-    return f"{where}{'.'.join(place) or 'study'}: {message}{found}{value_meant(entry)}"
-
-
-# What pydantic says in the words of Python, in those of a study file.
-_SAID = {
-    "tuple_type": "expected a list, such as [1, 2]",
-    "missing": "is missing",
-    "dict_type": "expected settings, as in {key: value}",
-    "float_parsing": "expected a number; a share is written as 0.001, not as 0.1 %",
-}
+    where = _comma(tree.where((*above, *map(str, entry["loc"]))))
+    return where + problem(model, entry, "study", above)
 
 
 def _comma(where: str) -> str:
