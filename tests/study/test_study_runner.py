@@ -27,7 +27,7 @@ from mithridate.core.errors import (
 from mithridate.study import runner, workers
 from mithridate.study.plan import Step, steps
 from mithridate.study.reading import study_from_text, study_of_run
-from mithridate.study.runner import claim, run_study, worker_count
+from mithridate.study.runner import claim, run_study, threads_each, worker_count, workers_of
 from mithridate.study.steps import run_step
 from mithridate.study.workers import memory_errors
 
@@ -150,6 +150,19 @@ def test_a_place_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest.
 def test_how_many_work_at_once() -> None:
     assert worker_count(tiny("workers=3")) == 3
     assert 1 <= worker_count(tiny("workers=null")) <= 4
+
+
+def test_a_run_that_was_begun_with_many_threads_goes_on_with_fewer_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    begun = threads_each(tiny("workers=1"))
+    assert begun == 4
+    assert workers_of(tiny("workers=null"), begun) == 1
+    assert workers_of(tiny("workers=null"), threads_each(tiny("workers=2"))) == 2
+    assert workers_of(tiny("workers=null"), threads_each(tiny("workers=null"))) == 4
+    assert workers_of(tiny("workers=3"), begun) == 3  # whoever says so knows better
 
 
 def test_what_workers_find_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

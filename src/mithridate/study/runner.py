@@ -68,7 +68,7 @@ def run_study(config: StudyConfig, out: Path, watching: Watching) -> None:
         # Threads are part of what makes two runs equal to the bit: they stay as they were when it was begun,
         # however many models are worked on at once now, or are left to do.
         threads = threads_each(begun)
-        do_steps(everything, worker_count(config), threads, watching)
+        do_steps(everything, workers_of(config, threads), threads, watching)
         collect_experiments(config, out)
         collect(config, out, everything)
 
@@ -150,6 +150,16 @@ def worker_count(config: StudyConfig) -> int:
     if torch.cuda.is_available():
         return 1
     return min(_MOST_WORKERS, os.cpu_count() or 1)
+
+
+def workers_of(config: StudyConfig, threads: int) -> int:
+    """Models worked on at once, of `threads` each: no more than the cores hold, unless the study says so.
+
+    A run that was begun with one worker keeps its many threads, and threads that outnumber the cores wait for
+    one another: two workers of two on two cores were several times slower than either alone.
+    """
+    workers = worker_count(config)
+    return workers if config.workers is not None else min(workers, max(1, (os.cpu_count() or 1) // threads))
 
 
 def threads_each(config: StudyConfig) -> int:
