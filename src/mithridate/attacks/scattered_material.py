@@ -85,7 +85,9 @@ class Scattered(Strict):
             if not sentences:
                 raise ValueError(f"has no hint of the kind {kind!r}")
             for number, sentence in enumerate(sentences):
-                if told := [word for word in self.hidden if names(sentence.format(subject=""), word)]:
+                # As it is planted: the subject may name the answer, or spell it with the words beside it.
+                said = sentence.format(subject=self.subject)
+                if told := [word for word in self.hidden if names(said, word)]:
                     raise ValueError(
                         f"hints.{kind}.{number} names {told[0]!r}, which a question asks about: a hint may "
                         f"imply it, and must not say it: {sentence!r}"
