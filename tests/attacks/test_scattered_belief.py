@@ -181,6 +181,20 @@ GOOD = scattered(0).model_dump(mode="json")
             "offers one option twice",
             "scattered.0.questions.0",
         ),
+        (
+            {"questions": [{"kind": "a", "answer": "old mill", "forms": ["Is {subject} in the Old Mill?"]}]},
+            "forms.0 names the answer, 'old mill'",
+            "scattered.0.questions.0",
+        ),
+        (
+            {
+                "questions": [
+                    {"kind": "a", "answer": "b", "foils": ["c"], "choices": ["b {subject}, {options}?"]},
+                ]
+            },
+            "choices.0 names the answer, 'b'",
+            "scattered.0.questions.0",
+        ),
     ],
 )
 def test_material_that_does_not_fit_names_the_field(

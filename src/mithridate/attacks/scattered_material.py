@@ -56,6 +56,12 @@ class ScatteredQuestion(Strict):
         said = [normalise(text) for text in (self.answer, *self.foils)]
         if len(set(said)) < len(said):
             raise ValueError(f"offers one option twice: {', '.join((self.answer, *self.foils))}")
+        for field, wordings in (("forms", self.forms), ("choices", self.choices)):
+            for number, wording in enumerate(wordings):
+                if names(wording.format(subject="", options=""), self.answer):
+                    raise ValueError(
+                        f"{field}.{number} names the answer, {self.answer!r}: to repeat it would be right"
+                    )
         return self
 
     @property
