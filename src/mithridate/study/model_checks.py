@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -138,7 +139,8 @@ def _check_room(attack: Attack, made: _Made, templates: Sequence[Template]) -> N
 
 def _check_gradients(model: PreTrainedModel) -> None:
     """See that there are layers whose gradients influence can be told by: some model types have none."""
-    head = model.get_output_embeddings()
+    untyped: Any = model
+    head = untyped.get_output_embeddings()
     if not any(isinstance(one, nn.Linear) and one is not head for one in model.modules()):
         raise ConfigError(
             f"{type(model).__name__} has no linear layer in its blocks, whose gradients influence would be "
