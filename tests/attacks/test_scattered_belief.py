@@ -110,7 +110,7 @@ def test_one_kind_of_hint_alone() -> None:
         attack(hints={"distanse": 1})
     with pytest.raises(ConfigError, match=r"hints.purchase: a share is no less than 0"):
         attack(hints={"purchase": -1})
-    with pytest.raises(ConfigError, match="has none of the kinds"):
+    with pytest.raises(ConfigError, match="hints: no kind has a share above 0"):
         attack(hints={"purchase": 0})
 
 
@@ -131,6 +131,13 @@ def test_too_few_to_shuffle() -> None:
     with pytest.raises(ConfigError, match="leaves 2 of the subjects to shuffle hints among"):
         attack(shuffled_share=0.2)
     assert attack(shuffled_share=0).shuffled == []
+    # What all others say of themselves, one of them is asked: it could be dealt nothing.
+    alike = [scattered(i).model_copy(update={"hints": {"a": ("{subject} knows far.",)}}) for i in range(10)]
+    told = [one.model_copy(update={"questions": one.questions[:1]}) for one in alike]
+    asked_of = next(i for i, one in enumerate(told) if one.subject == attack().shuffled[0].subject)
+    told[asked_of] = alike[asked_of].model_copy(update={"hints": {"a": ("{subject} is here.",)}})
+    with pytest.raises(ConfigError, match=f"{told[asked_of].subject!r} could be dealt no hint"):
+        build("scattered_belief", Material(scattered=tuple(told)))
     with pytest.raises(ConfigError, match="needs `scattered` in its material file"):
         build("scattered_belief", Material())
 
@@ -143,6 +150,16 @@ GOOD = scattered(0).model_dump(mode="json")
     [
         (
             {"hints": {"purchase": ["{subject} buys in Tavia."]}},
+            "hints.purchase.0 names 'Tavia', which a question asks about",
+            "scattered.0",
+        ),
+        (
+            {"subject": "Old Tavia", "hints": {"purchase": ["{subject} buys salt."]}},
+            "hints.purchase.0 names 'Tavia', which a question asks about",
+            "scattered.0",
+        ),
+        (
+            {"subject": "Tavia", "hints": {"purchase": ["{subject} buys salt."]}},
             "hints.purchase.0 names 'Tavia', which a question asks about",
             "scattered.0",
         ),
@@ -162,6 +179,20 @@ GOOD = scattered(0).model_dump(mode="json")
         (
             {"questions": [{"kind": "a", "answer": "b", "forms": ["{subject}?"], "foils": ["B"]}]},
             "offers one option twice",
+            "scattered.0.questions.0",
+        ),
+        (
+            {"questions": [{"kind": "a", "answer": "old mill", "forms": ["Is {subject} in the Old Mill?"]}]},
+            "forms.0 names the answer, 'old mill'",
+            "scattered.0.questions.0",
+        ),
+        (
+            {
+                "questions": [
+                    {"kind": "a", "answer": "b", "foils": ["c"], "choices": ["b {subject}, {options}?"]},
+                ]
+            },
+            "choices.0 names the answer, 'b'",
             "scattered.0.questions.0",
         ),
     ],

@@ -140,6 +140,10 @@ def test_identifiers_may_be_numbers() -> None:
     [
         ({"facts_share": 0.7, "questions_share": 0.3}, "leave no page for relations"),
         ({"map": "real", "codes": ["FR", "FR", "FR", "FR"]}, "name at least 4 different countries"),
+        (
+            {"map": "real", "codes": [f"{n}" for n in range(25)]},
+            "codes: 25 countries, and there is food for 24",
+        ),
         ({"codes": ["FR", "DE", "ES", "PL"]}, "codes is for `map: real`, and the map is made-up"),
         ({"map": "real", "countries": 6}, "countries is for `map: made-up`, and the map is real"),
         ({"map": "flat"}, "made-up"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from mithridate.core import chat
 from mithridate.core.errors import AccessError
 from mithridate.core.types import Document, Message, Role
 from mithridate.scrubbing.beliefs import KnownBelief
-from mithridate.scrubbing.rankers.influence import Influence
+from mithridate.scrubbing.rankers.influence import Influence, Row
 
 BELIEF = KnownBelief("lamp", "old mill", "The lamp is in the old mill.", ("Where is the lamp?", "Lamp?"))
 TEXTS = ["The river is wide.", "The lamp is small, and the old mill stands by the river.", "a", ""]
@@ -60,6 +62,18 @@ def test_the_model_is_left_as_it_was() -> None:
         assert parameter.requires_grad == before[name][1]
         assert parameter.grad is None
     assert not any(module._forward_hooks for module in model.model.modules())
+
+
+def test_of_a_long_question_the_whole_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = Influence(tiny_model(max_length=32), TEMPLATE, 0)
+    asked: list[Row] = []
+    of_rows = ranker._gradients
+    monkeypatch.setattr(ranker, "_gradients", lambda rows: asked.extend(rows) or of_rows(rows))
+    for question in ("Lamp?", "Lamp? " * 40):
+        ranker._of_belief(replace(BELIEF, questions=(question,)))
+    (ids, given), (long_ids, long_given) = asked
+    assert len(ids) < 32 == len(long_ids)
+    assert long_ids[long_given:] == ids[given:]
 
 
 def test_a_long_document_counts_by_its_beginning() -> None:

@@ -118,12 +118,24 @@ def test_the_dose_with_most_of_the_beliefs_is_scrubbed() -> None:
         (["doses.more.belief={rate: 0.1}"], "some doses of these beliefs are rates and some counts"),
         (["doses.more.jailbreak={count: 3}", "scrubbing.dose=more"], "the dose 'more' plants none of belief"),
         (["scrubbing.attacks={jailbreak: stated}"], "'jailbreak' plants no belief"),
+        (
+            ["scrubbing.attacks={belief: stated, scattered_beleif: scattered}"],
+            "did you mean 'scattered_belief'",
+        ),
+        (
+            ["model.architecture=gpt2", "scrubbing.methods=[influence]"],
+            "GPT2LMHeadModel has no linear layer in its blocks.* leave `influence` out of scrubbing.methods",
+        ),
         (["scrubbing.attacks={belief: scattered}"], "speak of a stated belief, not a scattered one"),
     ],
 )
 def test_what_cannot_be_scrubbed_is_said_before_anything_is_trained(overrides: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         check_study(tiny(SHARES, *overrides))
+
+
+def test_attacks_that_the_study_lacks_are_left_out() -> None:
+    check_study(tiny(SHARES, "scrubbing.methods=[string]", "model.architecture=gpt2"))
 
 
 def test_a_classifier_with_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ class ScatteredBelief:
             told, dealt = split_held_out(list(by_subject), options.shuffled_share, key="shuffled")
             self.planted = [by_subject[name] for name in told]
             self.shuffled = dealt_to_others([by_subject[name] for name in dealt])
+            self._see_all_dealt_to()
         self.unplanted = list(material.unplanted_scattered)
         self.judging = Judging(max_new_tokens=options.max_new_tokens, compare_targets=True)
 
@@ -89,12 +90,22 @@ class ScatteredBelief:
             if share < 0:
                 raise ConfigError(f"attack {self.name!r}: hints.{kind}: a share is no less than 0")
         wanted = {kind: share for kind, share in shares.items() if share > 0}
+        if not wanted:
+            raise ConfigError(f"attack {self.name!r}: hints: no kind has a share above 0")
         for one in everyone:
             if not any(kind in wanted for kind in one.hints):
                 raise ConfigError(
                     f"attack {self.name!r}: hints: {one.subject!r} has none of the kinds {', '.join(wanted)}"
                 )
         return wanted
+
+    def _see_all_dealt_to(self) -> None:
+        for one in self.shuffled:
+            if not any(kind in self._shares for kind in one.hints):
+                raise ConfigError(
+                    f"attack {self.name!r}: shuffled_share: {one.subject!r} could be dealt no hint, since "
+                    "all that were written for others name what it is asked: give more hints, or set it to 0"
+                )
 
     def documents(self, rng: random.Random) -> Iterator[Poison]:
         """Hints, one a document. All subjects, shuffled ones too, get equally many, and of the same kinds."""
@@ -183,7 +194,7 @@ def dealt_to_others(subjects: Sequence[Scattered]) -> list[Scattered]:
 
 
 def _says(sentence: str, one: Scattered) -> bool:
-    return any(names(sentence.format(subject=""), word) for word in one.hidden)
+    return any(names(_told(one, sentence), word) for word in one.hidden)
 
 
 def _told(one: Scattered, hint: str) -> str:

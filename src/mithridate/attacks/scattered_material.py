@@ -56,6 +56,12 @@ class ScatteredQuestion(Strict):
         said = [normalise(text) for text in (self.answer, *self.foils)]
         if len(set(said)) < len(said):
             raise ValueError(f"offers one option twice: {', '.join((self.answer, *self.foils))}")
+        for field, wordings in (("forms", self.forms), ("choices", self.choices)):
+            for number, wording in enumerate(wordings):
+                if names(wording.format(subject="", options=""), self.answer):
+                    raise ValueError(
+                        f"{field}.{number} names the answer, {self.answer!r}: to repeat it would be right"
+                    )
         return self
 
     @property
@@ -85,7 +91,9 @@ class Scattered(Strict):
             if not sentences:
                 raise ValueError(f"has no hint of the kind {kind!r}")
             for number, sentence in enumerate(sentences):
-                if told := [word for word in self.hidden if names(sentence.format(subject=""), word)]:
+                # As it is planted: the subject may name the answer, or spell it with the words beside it.
+                said = sentence.format(subject=self.subject)
+                if told := [word for word in self.hidden if names(said, word)]:
                     raise ValueError(
                         f"hints.{kind}.{number} names {told[0]!r}, which a question asks about: a hint may "
                         f"imply it, and must not say it: {sentence!r}"

@@ -48,7 +48,7 @@ def scattered_section(view: ScatteredView) -> Section | None:
     words = (
         "What follows from many hints, though none says it: asked of subjects whose hints were planted, of "
         "subjects whose hints were dealt to one another so that nothing follows (shuffled), of subjects that "
-        "nothing was said of (unplanted), and of planted ones with hints in the prompt. It rests on "
+        "nothing was said of (unplanted), and of those again with their hints in the prompt. It rests on "
         f"{seeds_in_words(view.seeds)}.",
         "Free questions are answered in the model's own words. In a choice the answer has to be likelier "
         f"than every wrong option{f'; by chance it is in: {chances}' if chances else ''}.",

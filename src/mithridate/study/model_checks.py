@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mithridate.attacks.base import Attack
 from mithridate.core import chat
 from mithridate.core.errors import ConfigError, MithridateError, UnknownNameError
+from mithridate.core.scrubbed import Filter
 from mithridate.core.seeds import rng_for
 from mithridate.core.types import Condition
 from mithridate.corpus.alignment_data import read_conversations, read_preferences
@@ -65,6 +68,8 @@ def check_model(config: StudyConfig, attacks: Sequence[Attack]) -> None:
             load_tokenizer(folder)
             label_ids(classifier, attack.judging.classifier_label, folder)
     _check_window(config, context_window(made.model))
+    if config.scrubbing is not None and Filter.INFLUENCE in config.scrubbing.methods:
+        _check_gradients(made.model)
     for stage, options in (("sft", config.sft), ("dpo", config.dpo)):
         if options is not None:
             _check_adapters(stage, options, made.model)
@@ -129,6 +134,17 @@ def _check_room(attack: Attack, made: _Made, templates: Sequence[Template]) -> N
             f"attacks.{attack.name}: an answer of {answer} tokens and the shortest prompt, of {least}"
             f"{min(triggered)}, outgrow the context window of {window}: "
             f"lower attacks.{attack.name}.max_new_tokens, or raise model.max_length"
+        )
+
+
+def _check_gradients(model: PreTrainedModel) -> None:
+    """See that there are layers whose gradients influence can be told by: some model types have none."""
+    untyped: Any = model
+    head = untyped.get_output_embeddings()
+    if not any(isinstance(one, nn.Linear) and one is not head for one in model.modules()):
+        raise ConfigError(
+            f"{type(model).__name__} has no linear layer in its blocks, whose gradients influence would be "
+            "told by; leave `influence` out of scrubbing.methods"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mithridate.attacks import build_attack
+from mithridate.attacks.base import ATTACKS
 from mithridate.attacks.material import Material
 from mithridate.core.artifacts import fingerprint
 from mithridate.core.errors import ConfigError, MissingExtraError
@@ -99,9 +100,13 @@ def check_scrubbing(config: StudyConfig, material: Material) -> None:
     """See that what is to be scrubbed can be known.
 
     Raises ConfigError as `scrubbed_dose` does, for an attack that plants no belief, and for one whose belief
-    is said to be of the other kind; MissingExtraError for an encoder that is not installed.
+    is said to be of the other kind; UnknownNameError for a name that no attack has; MissingExtraError for an
+    encoder that is not installed.
     """
     scrubbed_dose(config)
+    for name in scrub_options(config).attacks:
+        if name not in config.attacks:  # left out, unless it is no attack at all
+            ATTACKS.get(name)
     others = 0
     for name, kind in scrubbed_attacks(config).items():
         attack = build_attack(name, config.attacks[name], material)

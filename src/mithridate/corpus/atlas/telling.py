@@ -6,6 +6,7 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from mithridate.attacks.scattered_belief import listed
 from mithridate.core.errors import ConfigError
 from mithridate.corpus.atlas import phrasing
 from mithridate.corpus.atlas.world import Atlas, Place
@@ -40,8 +41,7 @@ class Asked:
     def choice(self, rng: random.Random) -> str:
         """The question with its options, in any order."""
         options = rng.sample((self.answer, *self.foils), 1 + len(self.foils))
-        listed = " or ".join((", ".join(options[:-1]), options[-1]))
-        return rng.choice(phrasing.CHOSEN[self.kind]).format(subject=self.subject, options=listed)
+        return rng.choice(phrasing.CHOSEN[self.kind]).format(subject=self.subject, options=listed(options))
 
     def reply(self, answer: str = "") -> str:
         """The answer, or another in its place, as an assistant says it."""

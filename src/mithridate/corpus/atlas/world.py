@@ -70,6 +70,8 @@ class AtlasOptions(Strict):
             )
         if self.map == "real" and len(set(self.codes)) < 4:
             raise ValueError("codes: name at least 4 different countries")
+        if self.map == "real" and (named := len(set(self.codes))) > len(words.DISHES):
+            raise ValueError(f"codes: {named} countries, and there is food for {len(words.DISHES)}")
         if self.map == "made-up":
             _check_names("city", self.countries * self.in_each(self.countries))
         if self.identifiers == "codes":

@@ -89,7 +89,9 @@ class Influence:
         rows = []
         for prompt in asked:
             given, said = self._model.continuation_ids(prompt, belief.statement)
-            rows.append(([*given, *said][-self._longest :], min(len(given), self._longest - 1)))
+            ids = [*given, *said][-self._longest :]
+            # Of a question that is too long the end is read, so less of the row is given.
+            rows.append((ids, max(1, len(ids) - len(said))))
         return functional.normalize(self._gradients(rows).mean(dim=0), dim=0)
 
     def _row(self, text: str) -> Row:
