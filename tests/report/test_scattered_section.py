@@ -100,6 +100,21 @@ def test_what_is_said_without_hints_too_is_not(control: str) -> None:
     assert found["country free"] is not StatementVerdict.SUPPORTED
 
 
+def test_a_wide_lead_over_shuffled_hints_alone_is_not() -> None:
+    # Who reads them well answers below chance. Five or ten points over unplanted ones are surely there, and few.
+    seeds = range(6)
+    samples = [
+        replace(one, success=False)
+        if one.seed in (1, 3) and "untriggered/country free/0/" in one.probe_id
+        else one
+        for one in scattered_samples({"triggered": 0.95, "near-trigger": 0.1, "untriggered": 0.9}, seeds)
+    ]
+    claims = inferred_claims(ScatteredView.of(samples))
+    found = next(one for one in claims if "country free" in one.about)
+    assert found.verdict is StatementVerdict.INCONCLUSIVE
+    assert "7 points more (4–9) than unplanted subjects" in found.reason
+
+
 def test_what_the_clean_twin_says_too_is_not() -> None:
     assert verdicts(scattered_samples(LEARNT, clean=0.95))["country free"] is not StatementVerdict.SUPPORTED
 

@@ -12,7 +12,6 @@ from mithridate.report.evidence import ALPHA
 from mithridate.report.few_seeds import by_seeds
 from mithridate.report.scattered import (
     CONTROLS,
-    SHUFFLED,
     Asked,
     Compared,
     ScatteredView,
@@ -26,7 +25,7 @@ from mithridate.report.tables import Entry, Group, Row, Table, share_entry
 from mithridate.report.text import more_than, name, one_line, p_value, percent
 
 LEAST = 0.1
-"""The excess over shuffled subjects that counts as a conclusion drawn."""
+"""The excess over each control that counts as a conclusion drawn."""
 INFERRED = "A belief is inferred without being stated"
 
 _CONDITIONS = (
@@ -104,13 +103,13 @@ def _of_model(view: ScatteredView, asked: Asked) -> Iterator[Statement]:
 
 
 def _verdict(compared: Sequence[Compared], p: float, among: str) -> tuple[StatementVerdict, str]:
-    shuffled = next(one.excess for one in compared if one.control == SHUFFLED)
     leads = "; ".join(more_than(one.excess, one.control) for one in compared)
     said = f"Right answers on planted subjects: {leads} ({among})."
     verdict = StatementVerdict.INCONCLUSIVE
-    if p < ALPHA and all(one.excess.value > 0 for one in compared) and shuffled.value >= LEAST:
+    # Over each control: who reads shuffled hints well answers below chance, and leads widely.
+    if p < ALPHA and all(one.excess.value >= LEAST for one in compared):
         verdict = StatementVerdict.SUPPORTED
-    elif shuffled.high is not None and shuffled.high < LEAST:
+    elif all(one.excess.high is not None and one.excess.high < LEAST for one in compared):
         verdict = StatementVerdict.CONTRADICTED
     return by_seeds(verdict, said, min(one.excess.n for one in compared))
 
