@@ -101,7 +101,7 @@ def test_what_is_said_without_hints_too_is_not(control: str) -> None:
 
 
 def test_a_wide_lead_over_shuffled_hints_alone_is_not() -> None:
-    # Who reads them well answers below chance. Five or ten points over unplanted ones are surely there, and few.
+    # Who reads them well answers below chance. The lead over unplanted ones is sure, and small.
     seeds = range(6)
     samples = [
         replace(one, success=False)
