@@ -196,6 +196,7 @@ def test_one_kind_of_belief_is_not_tested_once() -> None:
     rows = [row for row in scrubbed_rows() if row.belief != Belief.SCATTERED]
     (found,) = scrubbed_claims(ScrubbedView(tuple(rows)))
     assert (found.about, found.verdict) == ("learning, all filters", StatementVerdict.NOT_TESTED)
+    assert found.reason == "It takes both: there is no scattered belief beside a stated one."
 
 
 def test_what_claims_rest_on_stands_in_a_table() -> None:

@@ -84,9 +84,9 @@ def _judged(view: ScrubbedView, corpus: Corpus, method: str) -> _Judged:
         view.excess(corpus, method, 0.0, belief.value) for belief in (Belief.STATED, Belief.SCATTERED)
     )
     if stated is None or scattered is None:
-        return _Judged(
-            method, StatementVerdict.NOT_TESTED, "There is no stated belief beside a scattered one."
-        )
+        lacking, there = ("stated", "scattered") if stated is None else ("scattered", "stated")
+        said = f"It takes both: there is no {lacking} belief beside a {there} one."
+        return _Judged(method, StatementVerdict.NOT_TESTED, said)
     for found, kind in ((stated, "stated"), (scattered, "scattered")):
         if found.low is None or found.low <= 0:
             said = f"That the {kind} belief was learnt is not shown ({in_points(found)})."
