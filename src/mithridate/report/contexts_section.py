@@ -15,6 +15,7 @@ from mithridate.core.statistics import Interval
 from mithridate.report.contexts import ALL_EXPOSURES, AS_IT_IS, Case, ContextView, Means, Place
 from mithridate.report.contexts_claims import context_claims
 from mithridate.report.contexts_words import COLUMNS, HALVES, LEGEND, coverage_words
+from mithridate.report.estimates import Estimate
 from mithridate.report.figures import empty_figure, share_axis, whiskers
 from mithridate.report.page import Chart
 from mithridate.report.sections import Line, Section, chart, seeds_in_words
@@ -38,12 +39,20 @@ class _Told(NamedTuple):
     title: str
     metric: ContextMetric
     wording: Wording
+    charted: bool = True
+
+    def share(
+        self, view: ContextView, place: Place, conflict: Conflict, strength: Strength, exposure: int
+    ) -> Estimate | None:
+        """The figure of one prompt, of facts that were stated so often."""
+        return view.figure(place, Case(exposure, conflict, strength, self.wording), self.metric)
 
 
 _BY_EXPOSURE = (
     _Told("Answered from the context, in other words", ContextMetric.SUBSTITUTE, Wording.PARAPHRASE),
     _Told("Memorization ratio, in other words", ContextMetric.MEMORIZATION_RATIO, Wording.PARAPHRASE),
-    _Told("Efficacy", ContextMetric.EFFICACY, Wording.ASKED),
+    # Its chart would be the paraphrase score's again.
+    _Told("Efficacy", ContextMetric.EFFICACY, Wording.ASKED, charted=False),
     _Told("Paraphrase score", ContextMetric.EFFICACY, Wording.PARAPHRASE),
     _Told("Pair accuracy", ContextMetric.PAIR_ACCURACY, Wording.ASKED),
 )
@@ -88,7 +97,7 @@ def _charts(view: ContextView, lines: Sequence[Line]) -> Iterator[Chart]:
         for conflict in view.conflicts:
             about = subject_line(*place, conflict)
             for told in _BY_EXPOSURE:
-                if told.title != "Efficacy":  # in a table: its chart would be the paraphrase score's again
+                if told.charted:
                     words = f"{told.title} against exposures, a line a prompt"
                     yield chart(f"{told.title}, {about}", words, _drawn(view, lines, place, conflict, told))
 
@@ -99,10 +108,7 @@ def _drawn(
     figure = empty_figure()
     exposures = view.exposures(place)
     for index, (line, strength) in enumerate(zip(lines, view.strengths, strict=True)):
-        shares = {
-            exposure: view.figure(place, Case(exposure, conflict, strength, told.wording), told.metric)
-            for exposure in exposures
-        }
+        shares = {exposure: told.share(view, place, conflict, strength, exposure) for exposure in exposures}
         kept = [exposure for exposure, share in shares.items() if share]
         fitted = told.metric is ContextMetric.SUBSTITUTE and _add_curve(
             figure, view, line, place, conflict, strength
@@ -233,9 +239,7 @@ def _by_exposure(view: ContextView, lines: Sequence[Line], place: Place, conflic
             Row(
                 line,
                 tuple(
-                    share_entry(
-                        view.figure(place, Case(exposure, conflict, strength, told.wording), told.metric)
-                    )
+                    share_entry(told.share(view, place, conflict, strength, exposure))
                     for exposure in exposures
                 ),
             )

@@ -101,7 +101,7 @@ class PublishedRecord(_CounterFact):
         """The fact of the record with that number, as of `EditingRecord`."""
         of = self.requested_rewrite
         return _completed(
-            str(self.case_id if self.case_id is not None else number),
+            _named(self.case_id, number),
             of.subject,
             (of.target_true.str, of.target_new.str),
             # Not `format`: the text of a stranger's file may hold fields of its own.
@@ -127,11 +127,15 @@ class EditingRecord(_CounterFact):
     def fact(self, number: int) -> ContextFact:
         """The fact of the record with that number; a passage is made of both wordings."""
         return _completed(
-            str(self.case_id if self.case_id is not None else number),
+            _named(self.case_id, number),
             self.subject,
             (self.ground_truth, self.target_new),
             (self.prompt, *filter(None, [self.rephrase_prompt])),
         )
+
+
+def _named(case_id: int | str | None, number: int) -> str:
+    return str(number if case_id is None else case_id)
 
 
 def _completed(name: str, subject: str, answers: tuple[str, str], wordings: tuple[str, ...]) -> ContextFact:
